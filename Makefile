@@ -1,0 +1,46 @@
+# make          set up .venv, run the experiments listed under `run:` in config.yaml, say where to look
+# make test     everything that checks this project
+# make lock     resolve envs/*.txt anew
+# make clean    remove .venv (results stay)
+
+PYTHON ?= python3
+CORES ?= all
+BIN := .venv/bin
+UV := $(BIN)/uv pip
+
+.PHONY: run test lock clean
+.DELETE_ON_ERROR:
+
+run: .venv/installed
+	$(BIN)/snakemake --cores $(CORES)
+	@$(BIN)/python -m steps.run.whereabouts
+
+# Hashes pin every file; bytecode is compiled now, so that no job pays for it later.
+.venv/installed: envs/uv.txt envs/requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Pagoda needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/uv.txt
+	$(UV) install --python $(BIN)/python --require-hashes --compile-bytecode -r envs/requirements.txt
+	$(UV) install --python $(BIN)/python --no-deps --no-build-isolation --compile-bytecode --editable .
+	@touch $@
+
+.venv/installed-test: .venv/installed envs/test.txt
+	$(UV) install --python $(BIN)/python --require-hashes --compile-bytecode -r envs/test.txt
+	@touch $@
+
+test: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint
+	$(BIN)/python -m pytest
+
+COMPILE = $(UV) compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
+lock: .venv/installed
+	$(COMPILE) pyproject.toml --group build -o envs/requirements.txt
+	$(COMPILE) --group pyproject.toml:test -c envs/requirements.txt -o envs/test.txt
+	echo uv | $(COMPILE) - -o envs/uv.txt
+
+clean:
+	rm -rf .venv

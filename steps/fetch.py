@@ -1,0 +1,87 @@
+"""fetch: a dataset -> arrays that later steps map into memory, or, for large sets, an index of files.
+
+Writes ``dataset.json`` (classes, sizes, channel means and standard deviations, fingerprint) and beside it
+``{train,test}_images.npy`` and ``{train,test}_labels.npy``.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from steps.data import sources
+from steps.data.classes import KNOWN, folder_classes
+from steps.data.dataset import Description, write_dataset
+from steps.run.command import main, option
+from steps.run.errors import BadInput
+from steps.run.log import logger
+
+KINDS = ("digits", "cifar10", "imagefolder")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Turn a dataset into arrays (or an index of files) and a description."""
+
+    kind: str = option(f"one of {', '.join(KINDS)}")
+    out: Path = option("where dataset.json goes; the arrays go beside it")
+    size: int = option("side of a picture, in pixels")
+    root: Path | None = option("folder of the data (cifar10, imagefolder)", default=None)
+    storage: str = option("arrays: decode now; files: keep an index (imagefolder)", default="arrays")
+    mean: tuple[float, ...] = option("mean of each channel, in [0, 1]; computed where not given", default=())
+    std: tuple[float, ...] = option("standard deviation of each channel, likewise", default=())
+    seed: int = option("seed of the order and of the split", default=0)
+
+
+def run(config: Config) -> Description:
+    """Fetch, check and write the dataset. Raises BadInput as the functions of `steps.data.sources` do."""
+    splits, classes = _pictures(config)
+    mean, std = config.mean, config.std
+    if not (mean and std):
+        if config.storage == "files":
+            raise BadInput("storage 'files' needs the mean and std of each channel in the config: they are not computed")
+        mean, std = channel_statistics(splits["train"].images)
+    described = write_dataset(
+        config.out,
+        splits,
+        kind=config.kind,
+        classes=classes,
+        channels=len(mean),
+        size=config.size,
+        storage=config.storage,
+        root=str(config.root or ""),
+        mean=mean,
+        std=std,
+    )
+    logger.info(
+        "%s: %d training and %d test pictures of %d classes, %d x %d x %d, fingerprint %s",
+        *(config.kind, described.train, described.test, len(classes), len(mean), config.size, config.size),
+        described.fingerprint,
+    )
+    return described
+
+
+def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel of uint8 [N, C, H, W], in units of [0, 1]."""
+    values = np.arange(256) / 255
+    weights = [np.bincount(images[:, c].ravel(), minlength=256) / images[:, c].size for c in range(images.shape[1])]
+    means = [float(w @ values) for w in weights]
+    stds = [float(np.sqrt(w @ (values - m) ** 2)) for w, m in zip(weights, means, strict=True)]
+    return tuple(round(m, 4) for m in means), tuple(max(round(s, 4), 1e-3) for s in stds)
+
+
+def _pictures(config: Config) -> tuple[dict[str, sources.Pictures], tuple[str, ...]]:
+    if config.kind == "digits":
+        return sources.digits(config.size, config.seed), KNOWN["digits"]
+    if config.kind not in KINDS:
+        raise BadInput(f"dataset kind {config.kind!r} is unknown: choose from {', '.join(KINDS)}")
+    if config.root is None:
+        raise BadInput(f"dataset kind {config.kind!r} needs a root folder")
+    if config.kind == "cifar10":
+        return sources.cifar10(config.root, config.size, config.seed), KNOWN["cifar10"]
+    pictures = sources.image_folder(config.root, config.size, config.seed, config.storage)
+    return pictures, folder_classes(config.root / "train")
+
+
+if __name__ == "__main__":
+    main("fetch", Config, run)

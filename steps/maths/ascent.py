@@ -1,0 +1,121 @@
+"""Targeted ascent on the score of a smoothed (or, at sigma 0, an unsmoothed) classifier.
+
+Source: Kaur, Cohen & Lipton 2019, "Are Perceptually-Aligned Gradients a General Property of Robust Classifiers?"
+(arXiv 1910.08640). Hyper-parameters are ours, not theirs.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from steps.maths.ball import climb
+from steps.maths.randomness import generator
+from steps.maths.smoothing import Classifier, log_soft_score
+
+
+def draw_parts(x: Tensor, *, sigma: float, draws: int, batch: int, key: tuple) -> Iterator[Tensor]:
+    """Yield `x`, [B, C, H, W], in `draws` noisy copies: tensors [B, n, C, H, W] with B * n <= max(batch, B).
+
+    The noise is drawn copy by copy from one generator, so that `batch` does not change it. At sigma 0 there is
+    nothing to average: the one copy is x itself.
+    """
+    if sigma == 0:
+        yield x.unsqueeze(1)
+        return
+    source = generator(x.device, *key)
+    room = max(1, batch // len(x))
+    for first in range(0, draws, room):
+        copies = range(min(room, draws - first))
+        noise = [torch.empty_like(x).normal_(0, sigma, generator=source) for _ in copies]
+        yield x.unsqueeze(1) + torch.stack(noise, dim=1)
+
+
+def log_score_and_gradient(
+    base: Classifier, x: Tensor, target: Tensor, *, sigma: float, draws: int, batch: int, key: tuple
+) -> tuple[Tensor, Tensor]:
+    """Return (log p_t, its gradient) of the soft smoothed classifier at `x`.
+
+    Over parts c of the draws, p = sum_c p_c, so grad log p = sum_c (p_c / p) grad log p_c: memory is bounded by
+    `batch`, and the value is that of all draws in one batch.
+
+    Args:
+        base: the base classifier, in eval mode.
+        x: images, [B, C, H, W].
+        target: class numbers, int64 [B].
+        sigma: standard deviation of the noise, in pixel values; 0 is the base classifier itself.
+        draws: noise draws to average over.
+        batch: the most noisy images in memory at once (at least one of each image).
+        key: what the noise is a function of.
+
+    Returns:
+        log p_t, [B], and the gradient, [B, C, H, W].
+
+    """
+    scores, gradients, counts = [], [], []
+    for noisy in draw_parts(x, sigma=sigma, draws=draws, batch=batch, key=key):
+        noisy.requires_grad_(True)
+        with torch.enable_grad():
+            score = log_soft_score(base, noisy, target)
+        (gradient,) = torch.autograd.grad(score.sum(), noisy)
+        scores.append(score.detach())
+        gradients.append(gradient.sum(dim=1))
+        counts.append(math.log(noisy.shape[1]))
+    parts = torch.stack(scores) + torch.tensor(counts, device=x.device).unsqueeze(1)
+    weights = parts.softmax(dim=0)
+    gradient = torch.einsum("pb,pb...->b...", weights, torch.stack(gradients))
+    return parts.logsumexp(dim=0) - math.log(1 if sigma == 0 else draws), gradient
+
+
+def log_score(
+    base: Classifier, x: Tensor, target: Tensor, *, sigma: float, draws: int, batch: int, key: tuple
+) -> Tensor:
+    """Return log p_t alone, [B], without a gradient. Arguments as `log_score_and_gradient`."""
+    parts = []
+    with torch.no_grad():
+        for noisy in draw_parts(x, sigma=sigma, draws=draws, batch=batch, key=key):
+            parts.append(log_soft_score(base, noisy, target) + math.log(noisy.shape[1]))
+    return torch.stack(parts).logsumexp(dim=0) - math.log(1 if sigma == 0 else draws)
+
+
+def ascend(
+    base: Classifier,
+    source: Tensor,
+    target: Tensor,
+    *,
+    sigma: float,
+    epsilon: float,
+    step: float,
+    steps: int,
+    draws: int,
+    batch: int,
+    key: tuple,
+    watch: Callable[[int, Tensor], None] = lambda done, x: None,
+) -> tuple[Tensor, Tensor]:
+    """Ascend log p_t from `source` within the L2 ball of radius `epsilon`, with fresh noise at every step.
+
+    Args:
+        base, target, sigma, draws, batch: as for `log_score_and_gradient`.
+        source: images to start from and to stay near, [B, C, H, W], in [0, 1].
+        epsilon: radius of the ball, L2, in pixel values, > 0.
+        step: length of a step, L2, in pixel values, > 0.
+        steps: how many, >= 1.
+        key: what the noise is a function of; step i uses (*key, i).
+        watch: called as watch(steps done, x) at the start and after every step.
+
+    Returns:
+        The end, [B, C, H, W], and log p_t before each step, [steps, B], each estimated from that step's draws.
+
+    """
+    scores = []
+
+    def gradient(x: Tensor, i: int) -> Tensor:
+        score, slope = log_score_and_gradient(
+            base, x, target, sigma=sigma, draws=draws, batch=batch, key=(*key, i)
+        )
+        scores.append(score)
+        return slope
+
+    end = climb(source, gradient, epsilon=epsilon, step=step, steps=steps, watch=watch)
+    return end, torch.stack(scores)

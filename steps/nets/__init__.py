@@ -1,0 +1,1 @@
+"""Base classifiers: architectures, training objectives, and the files that hold trained ones."""

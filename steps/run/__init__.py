@@ -1,0 +1,1 @@
+"""What every step shares: its command line, logs and progress, atomic files, device, code fingerprint."""

@@ -1,0 +1,47 @@
+"""Progress of long work: a bar on a terminal, sparse plain lines in a log file."""
+
+import time
+
+from steps.run.log import bar_wanted, logger
+
+
+class Progress:
+    """Counts work done. On a terminal it is a tqdm bar; elsewhere a line a tenth of the work, at most one in 5 s.
+
+    Args:
+        label: what is being done, e.g. "certify gaussian-0.5".
+        total: how much there is to do.
+        unit: what is counted, e.g. "images".
+        done: how much was done before (by an interrupted run).
+
+    """
+
+    def __init__(self, label: str, total: int, unit: str, done: int = 0):
+        """See the class."""
+        self.label, self.total, self.unit, self.done = label, total, unit, done
+        self._began = self._spoke = time.monotonic()
+        self._first = self._spoken = done
+        self._bar = None
+        if bar_wanted():
+            from tqdm import tqdm
+
+            self._bar = tqdm(desc=label, total=total, unit=f" {unit}", initial=done, dynamic_ncols=True)
+
+    def advance(self, by: int = 1, note: str = "") -> None:
+        """Count `by` more units as done, with a short note on how it goes, e.g. "loss 1.23"."""
+        self.done += by
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(by)
+            if self.done >= self.total:
+                self._bar.close()
+            return
+        now = time.monotonic()
+        enough = (self.done - self._spoken) * 10 >= self.total and now - self._spoke >= 5
+        if enough or self.done >= self.total:
+            rate = (self.done - self._first) / max(now - self._began, 1e-9)
+            logger.info(
+                "%s: %d of %d %s, %.3g %s/s%s",
+                *(self.label, self.done, self.total, self.unit, rate, self.unit, note and f", {note}"),
+            )
+            self._spoke, self._spoken = now, self.done

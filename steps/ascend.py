@@ -1,0 +1,140 @@
+"""ascend: a view (a model and a smoothing noise level; 0 = unsmoothed), a target class and an epsilon -> pictures.
+
+Projected L2 ascent on log p_t from the first test images of other classes: Kaur, Cohen & Lipton 2019
+(arXiv 1910.08640). Writes one ``.npz``: sources, ends, a few frames between, p_t along the way and after.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from steps.data.ascents import Ascent, Settings, write_ascent
+from steps.data.dataset import Split
+from steps.maths.ascent import ascend, log_score
+from steps.maths.ball import norms
+from steps.nets.model import check_fits, load_model
+from steps.run.command import main, option
+from steps.run.device import pick_device
+from steps.run.errors import BadInput
+from steps.run.fingerprint import fingerprint
+from steps.run.progress import Progress
+
+
+@dataclass(frozen=True)
+class Config:
+    """Ascend a target class's score from the first test images of other classes."""
+
+    model: Path = option("model.safetensors that the train step wrote")
+    data: Path = option("dataset.json that the fetch step wrote")
+    out: Path = option("where the .npz goes")
+    target: str = option("name of the target class")
+    sigma: float = option("standard deviation of the smoothing noise, in pixel values; 0: unsmoothed")
+    epsilon: float = option("radius of the ball around the source, L2, in pixel values")
+    images: int = option("how many sources")
+    steps: int = option("steps of ascent")
+    step: float = option("length of a step, as a fraction of epsilon")
+    draws: int = option("N, noise draws a step")
+    check_draws: int = option("fresh draws for p_t before and after")
+    frames: int = option("pictures kept along the way, the start and the end included", default=6)
+    batch: int = option("noisy images at once: speed and memory only", default=256)
+    seed: int = option("of the noise", default=0)
+
+
+def run(config: Config) -> Ascent:
+    """Ascend, write the file and return what is in it. Raises BadInput on values out of range."""
+    _check(config)
+    device = pick_device()
+    model = load_model(config.model, device)
+    test = Split(config.data, "test")
+    check_fits(config.model, model.identity, config.data, test.description)
+    classes = model.identity.classes
+    if config.target not in classes:
+        raise BadInput(f"class {config.target!r} is unknown: {config.data} has {', '.join(classes)}")
+    number = classes.index(config.target)
+    places = test.first_of_others(number, config.images)
+    source = test.images(places).to(device)
+    target = torch.full((len(places),), number, device=device)
+    kept: dict[int, Tensor] = {}
+    wanted = frame_steps(config.steps, config.frames)
+    label = f"ascend {config.model.parent.name} sigma={config.sigma:g} eps={config.epsilon:g} class={config.target}"
+    progress = Progress(label, config.steps, "steps")
+
+    def watch(done: int, x: Tensor) -> None:
+        if done in wanted:
+            kept[done] = (x * 255).round().to(torch.uint8).cpu()
+        if done:
+            progress.advance()
+
+    key = (config.seed, "ascend", config.sigma, config.target)
+    shared = {"sigma": config.sigma, "batch": config.batch}
+    end, log_path = ascend(
+        *(model.classifier, source, target),
+        epsilon=config.epsilon,
+        step=config.step * config.epsilon,
+        steps=config.steps,
+        draws=config.draws,
+        key=key,
+        watch=watch,
+        **shared,
+    )
+    if not (end.isfinite().all() and log_path.isfinite().all()):
+        raise BadInput(f"{label}: p_t is not finite; is {config.model} diverged?")
+    before, after = (
+        log_score(model.classifier, x, target, draws=config.check_draws, key=(*key, "check", name), **shared).exp()
+        for name, x in (("before", source), ("after", end))
+    )
+    result = Ascent(
+        settings=Settings(
+            model=config.model.parent.name,
+            model_hash=model.hash,
+            objective=str(model.identity.objective["name"]),
+            sigma=config.sigma,
+            target=config.target,
+            epsilon=config.epsilon,
+            step=config.step * config.epsilon,
+            steps=config.steps,
+            draws=config.draws if config.sigma else 1,
+            check_draws=config.check_draws if config.sigma else 1,
+            seed=config.seed,
+            classes=classes,
+            device=device.type,
+            data=test.description.fingerprint,
+            code=fingerprint("steps.ascend"),
+        ),
+        source=source.cpu().numpy(),
+        end=end.cpu().numpy(),
+        frames=torch.stack([kept[done] for done in wanted]).numpy(),
+        frame_steps=np.array(wanted),
+        index=np.array(places),
+        label=test.labels[places].numpy(),
+        p_path=log_path.exp().cpu().numpy(),
+        p_before=before.cpu().numpy(),
+        p_after=after.cpu().numpy(),
+        norm=norms(end - source).cpu().numpy(),
+    )
+    write_ascent(config.out, result)
+    return result
+
+
+def frame_steps(steps: int, frames: int) -> list[int]:
+    """Return after how many steps a frame is kept: `frames` numbers from 0 to `steps`, evenly spread, none twice."""
+    return sorted({round(k * steps / max(1, frames - 1)) for k in range(frames)} | {0, steps})
+
+
+def _check(config: Config) -> None:
+    if not 0 <= config.sigma < math.inf:
+        raise BadInput(f"sigma is {config.sigma:g}: must be 0 (unsmoothed) or above")
+    for name in ("epsilon", "step"):
+        if not 0 < getattr(config, name) < math.inf:
+            raise BadInput(f"{name} is {getattr(config, name):g}: must be above 0")
+    for name in ("images", "steps", "draws", "check_draws", "frames", "batch"):
+        if getattr(config, name) < 1:
+            raise BadInput(f"{name} is {getattr(config, name)}: must be at least 1")
+
+
+if __name__ == "__main__":
+    main("ascend", Config, run)

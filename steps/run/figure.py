@@ -1,0 +1,34 @@
+"""One look for every figure: Matplotlib without a display, colours that colour-blind readers can tell apart."""
+
+import io
+from pathlib import Path
+
+import matplotlib
+
+from steps.run.files import write_bytes
+
+matplotlib.use("agg")
+from matplotlib import pyplot as plt  # noqa: E402 - the backend must be chosen first
+from matplotlib.figure import Figure  # noqa: E402
+
+# Okabe & Ito 2008, "Color Universal Design".
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DPI = 100
+
+plt.rcParams |= {
+    "font.size": 10,
+    "axes.prop_cycle": plt.cycler(color=COLOURS),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "legend.frameon": False,
+}
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write `figure` to `path` as PNG, whole or not at all; the same figure gives the same bytes. Closes it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    plt.close(figure)
+    write_bytes(path, buffer.getvalue())

@@ -1,0 +1,146 @@
+"""config.yaml checked: against the schema, then for what a schema cannot say. One line a fault.
+
+Snakemake reads this module on every call, so it imports nothing heavy.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from steps.data.classes import KNOWN
+from steps.run.errors import BadInput
+
+NEEDS = {
+    "standard": (),
+    "gaussian": ("sigma",),
+    "adversarial": ("epsilon", "attack_steps", "attack_step"),
+}
+"""The values that each training objective needs in the config; it may have no others."""
+
+
+def check_config(config: dict, schema: Path, reserved: tuple[str, ...] = ()) -> None:
+    """Check the whole config.
+
+    Args:
+        config: what config.yaml and the command line say.
+        schema: path of the JSON schema, in YAML.
+        reserved: names that no experiment may have, because rules have them.
+
+    Raises:
+        BadInput: with one line a fault: where it stands, the value, what is allowed.
+
+    """
+    validator = jsonschema.Draft202012Validator(yaml.safe_load(schema.read_text(encoding="utf-8")))
+    faults = list(_not_finite(config, "config"))
+    faults += [_explain(error) for error in sorted(validator.iter_errors(config), key=lambda e: list(map(str, e.path)))]
+    if not faults:
+        faults = list(_contradictions(config, reserved))
+    if faults:
+        raise BadInput("\n".join(faults))
+
+
+def model_name(model: dict) -> str:
+    """Return the name of a trained model: its objective and the value that tells it from others, e.g. gaussian-0.5."""
+    values = [model[key] for key in ("sigma", "epsilon") if key in model]
+    return "-".join([model["objective"], *(f"{value:g}" for value in values)])
+
+
+def certified_views(experiment: dict) -> list[dict]:
+    """Return the (model, sigma) pairs to certify: each gaussian model at its own sigma, and those that `also` names."""
+    own = [
+        {"model": model_name(model), "sigma": model["sigma"]}
+        for model in experiment["models"]
+        if model["objective"] == "gaussian"
+    ]
+    return own + [view for view in experiment["certify"].get("also", []) if view not in own]
+
+
+def _not_finite(value: Any, where: str) -> Iterator[str]:
+    # NaN passes every comparison of a schema.
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{where} is {value}: must be a finite number"
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from _not_finite(inner, f"{where}.{key}")
+
+
+def _explain(error: jsonschema.ValidationError) -> str:
+    where = ".".join(["config", *map(str, error.absolute_path)])
+    limit, value = error.validator_value, error.instance
+    match error.validator:
+        case "additionalProperties":
+            known = error.schema.get("properties", {})
+            unknown = ", ".join(sorted(str(key) for key in value if key not in known))
+            return f"{where}: unknown key {unknown}; known are {', '.join(sorted(known))}"
+        case "required":
+            return f"{where}: {', '.join(key for key in limit if key not in value)} is missing"
+        case "enum":
+            return f"{where} is {value!r}: choose from {', '.join(map(str, limit))}"
+        case "type":
+            return f"{where} is {value!r}: must be {' or '.join([limit] if isinstance(limit, str) else limit)}"
+        case "exclusiveMinimum":
+            return f"{where} is {value}: must be above {limit}"
+        case "exclusiveMaximum":
+            return f"{where} is {value}: must be below {limit}"
+        case "minimum":
+            return f"{where} is {value}: must be at least {limit}"
+        case "maximum":
+            return f"{where} is {value}: must be at most {limit}"
+        case "minItems":
+            return f"{where} is {value}: must have at least {limit} entry"
+        case "uniqueItems":
+            return f"{where} is {value}: an entry stands twice"
+    return f"{where}: {error.message}"
+
+
+def _contradictions(config: dict, reserved: tuple[str, ...]) -> Iterator[str]:
+    for name in config["run"]:
+        if name not in config["experiments"]:
+            yield f"config.run: unknown experiment {name!r}; known are {', '.join(config['experiments'])}"
+    for name, experiment in config["experiments"].items():
+        where = f"config.experiments.{name}"
+        if name in reserved or not name.isidentifier():
+            yield f"{where}: an experiment's name must be letters, digits and _, and none of {', '.join(reserved)}"
+        yield from _dataset_faults(experiment, where)
+        yield from _model_faults(experiment, where)
+        yield from _view_faults(experiment, where)
+
+
+def _dataset_faults(experiment: dict, where: str) -> Iterator[str]:
+    dataset, classes = experiment["dataset"], experiment["ascend"]["classes"]
+    if dataset["kind"] != "digits" and "root" not in dataset:
+        yield f"{where}.dataset: root is missing; kind {dataset['kind']} needs the folder of its pictures"
+    if dataset.get("storage") == "files" and not (dataset.get("mean") and dataset.get("std")):
+        yield f"{where}.dataset: storage files needs mean and std of each channel: they are not computed"
+    known = KNOWN.get(dataset["kind"])
+    if known and classes != "all" and (unknown := [name for name in classes if name not in known]):
+        yield f"{where}.ascend.classes: unknown class {', '.join(unknown)}; {dataset['kind']} has {', '.join(known)}"
+
+
+def _model_faults(experiment: dict, where: str) -> Iterator[str]:
+    for number, model in enumerate(experiment["models"]):
+        given, needed = set(model) - {"objective"}, set(NEEDS[model["objective"]])
+        if given != needed:
+            yield (
+                f"{where}.models.{number}: objective {model['objective']} takes {', '.join(sorted(needed)) or 'no value'}"
+                f", but {', '.join(sorted(given)) or 'none'} is given"
+            )
+    names = [model_name(model) for model in experiment["models"]]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"{where}.models: {name} stands twice"
+
+
+def _view_faults(experiment: dict, where: str) -> Iterator[str]:
+    names = [model_name(model) for model in experiment["models"]]
+    listed = {"certify.also": experiment["certify"].get("also", []), "ascend.views": experiment["ascend"]["views"]}
+    for place, views in listed.items():
+        for number, view in enumerate(views):
+            if view["model"] not in names:
+                yield f"{where}.{place}.{number}: unknown model {view['model']!r}; known are {', '.join(names)}"
+    headline, epsilons = experiment["montage"]["headline_epsilon"], experiment["ascend"]["epsilon"]
+    if headline not in epsilons:
+        yield f"{where}.montage.headline_epsilon is {headline}: must be one of ascend.epsilon, {epsilons}"

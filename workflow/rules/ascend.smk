@@ -1,0 +1,20 @@
+rule ascend:
+    input:
+        model=rules.train.output.model,
+        data=rules.fetch.output.data,
+        arrays=rules.fetch.output.arrays,
+    output:
+        "results/{experiment}/ascend/{model}/sigma={sigma}/eps={eps}/class={target}.npz",
+    log:
+        "results/{experiment}/logs/ascend/{model}/sigma={sigma}/eps={eps}/class={target}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/ascend/{model}/sigma={sigma}/eps={eps}/class={target}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: threads_of
+    params:
+        flags=ascend_flags,
+        code=fingerprint("steps.ascend"),
+    shell:
+        "python -m steps.ascend --model {input.model:q} --data {input.data:q} --out {output:q} {params.flags}"
+        " --code {params.code} --log {log:q}"

@@ -1,0 +1,41 @@
+rule certify:
+    input:
+        model=rules.train.output.model,
+        data=rules.fetch.output.data,
+        arrays=rules.fetch.output.arrays,
+    output:
+        table="results/{experiment}/certify/{model}/sigma={sigma}.tsv",
+        facts="results/{experiment}/certify/{model}/sigma={sigma}.json",
+    log:
+        "results/{experiment}/logs/certify/{model}/sigma={sigma}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/certify/{model}/sigma={sigma}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: threads_of
+    params:
+        flags=certify_flags,
+        code=fingerprint("steps.certify"),
+    shell:
+        "python -m steps.certify --model {input.model:q} --data {input.data:q} --out {output.table:q} {params.flags}"
+        " --code {params.code} --log {log:q}"
+
+
+rule certified_accuracy:
+    input:
+        tables=lambda wildcards: [
+            f"results/{wildcards.experiment}/certify/{view['model']}/sigma={view['sigma']:g}.tsv"
+            for view in certified_views(experiment_of(wildcards))
+        ],
+    output:
+        figure="results/{experiment}/certified_accuracy.png",
+        table="results/{experiment}/certified_accuracy.csv",
+    log:
+        "results/{experiment}/logs/certified_accuracy.log",
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        code=fingerprint("steps.certified_accuracy"),
+    shell:
+        "python -m steps.certified_accuracy --tables {input.tables:q} --out {output.figure:q}"
+        " --code {params.code} --log {log:q}"

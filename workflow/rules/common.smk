@@ -1,0 +1,181 @@
+# Config validation, what wildcards may be, flags and code fingerprints. No rules.
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(workflow.basedir).parent
+# The steps that lie beside this workflow, planned and run with the Python that runs Snakemake (a conda environment
+# goes before it where one is asked for).
+sys.path.insert(0, str(ROOT))
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+from steps.data.classes import class_names
+from steps.run.errors import BadInput
+from steps.run.fingerprint import fingerprint
+from steps.run.settings import certified_views, check_config, model_name
+
+RESERVED = ("all", "fetch", "train", "certify", "certified_accuracy", "ascend")
+
+
+def refuse(message):
+    raise WorkflowError(message)
+
+
+try:
+    check_config(config, ROOT / "workflow" / "schemas" / "config.schema.yaml", RESERVED)
+except BadInput as fault:
+    refuse(str(fault))
+
+
+wildcard_constraints:
+    experiment=r"[^/]+",
+    model=r"[^/]+",
+    sigma=r"[^/]+",
+    eps=r"[^/]+",
+    target=r"[^/]+",
+
+
+def experiment_of(wildcards):
+    """Return the config of the experiment that a path names."""
+    known = config["experiments"]
+    if wildcards.experiment not in known:
+        refuse(f"unknown experiment {wildcards.experiment!r} in a path; config.yaml has {', '.join(known)}")
+    return known[wildcards.experiment]
+
+
+def model_of(wildcards):
+    """Return the config of the model that a path names."""
+    known = {model_name(model): model for model in experiment_of(wildcards)["models"]}
+    if wildcards.model not in known:
+        refuse(
+            f"unknown model {wildcards.model!r} in a path; experiment {wildcards.experiment} has {', '.join(known)}"
+        )
+    return known[wildcards.model]
+
+
+def number_of(wildcards, name, *, above):
+    """Return the number in a path as a float: sigma or eps, written as %g prints it, above (or at) a limit."""
+    text = wildcards[name]
+    try:
+        value = float(text)
+        fits = f"{value:g}" == text and (value > above if name == "eps" else value >= above)
+    except ValueError:
+        fits = False
+    if not fits:
+        bound = "above 0" if name == "eps" or above > 0 else "0 or above"
+        refuse(f"{name}={text} in a path: must be a number {bound}, written shortly (4, not 4.0)")
+    return value
+
+
+def classes_of(name):
+    """Return the target classes of the experiment `name`."""
+    experiment = config["experiments"][name]
+    chosen = experiment["ascend"]["classes"]
+    if chosen != "all":
+        return chosen
+    try:
+        return class_names(experiment["dataset"]["kind"], experiment["dataset"].get("root"))
+    except BadInput as fault:
+        refuse(f"experiment {name}: {fault}")
+
+
+def target_of(wildcards):
+    """Return the class name in a path."""
+    experiment_of(wildcards)
+    known = classes_of(wildcards.experiment)
+    if wildcards.target not in known:
+        refuse(
+            f"unknown class {wildcards.target!r} in a path; experiment {wildcards.experiment} has {', '.join(known)}"
+        )
+    return wildcards.target
+
+
+def experiment_targets(name):
+    """Return the input function of the experiment `name`'s own rule: classes are listed only when it is asked for."""
+    return lambda wildcards: targets(name)
+
+
+def targets(name):
+    """Return the files that the experiment `name` is made of."""
+    montages = [f"class={c}" for c in classes_of(name)]
+    montages += [f"eps={e:g}" for e in config["experiments"][name]["ascend"]["epsilon"]]
+    return [
+        f"results/{name}/certified_accuracy.png",
+        *(f"results/{name}/montage/{montage}.png" for montage in ["headline", *montages]),
+    ]
+
+
+def ascents(wildcards, epsilons, classes):
+    """Return the ascents of every view of an experiment towards `classes` at `epsilons`, view by view."""
+    return [
+        f"results/{wildcards.experiment}/ascend/{view['model']}/sigma={view['sigma']:g}/eps={e:g}/class={c}.npz"
+        for view in experiment_of(wildcards)["ascend"]["views"]
+        for e in epsilons
+        for c in classes
+    ]
+
+
+def flags(**values):
+    """Return values as the flags of a step's command line; None and empty are left out."""
+    words = []
+    for name, value in values.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        elif isinstance(value, (list, tuple)):
+            words += [flag, *map(str, value)] if value else []
+        elif value is not None:
+            words += [flag, str(value)]
+    return shlex.join(words)
+
+
+def threads_of(wildcards):
+    return experiment_of(wildcards).get("threads", 1)
+
+
+def train_flags(wildcards):
+    model = model_of(wildcards)
+    experiment = experiment_of(wildcards)
+    architecture = {
+        "architecture": experiment["architecture"]["name"],
+        "width": experiment["architecture"].get("width"),
+    }
+    return flags(**architecture, **model, **experiment["train"])
+
+
+def certify_flags(wildcards):
+    settings = {key: value for key, value in experiment_of(wildcards)["certify"].items() if key != "also"}
+    return flags(sigma=number_of(wildcards, "sigma", above=1e-300), **settings)
+
+
+def ascend_flags(wildcards):
+    settings = {
+        key: value
+        for key, value in experiment_of(wildcards)["ascend"].items()
+        if key not in ("views", "epsilon", "classes")
+    }
+    return flags(
+        target=target_of(wildcards),
+        sigma=number_of(wildcards, "sigma", above=0),
+        epsilon=number_of(wildcards, "eps", above=0),
+        **settings,
+    )
+
+
+def headline_ascents(wildcards):
+    epsilon = experiment_of(wildcards)["montage"]["headline_epsilon"]
+    return ascents(wildcards, [epsilon], classes_of(wildcards.experiment))
+
+
+def epsilon_ascents(wildcards):
+    experiment_of(wildcards)
+    return ascents(wildcards, [number_of(wildcards, "eps", above=0)], classes_of(wildcards.experiment))
+
+
+def class_ascents(wildcards):
+    epsilons = experiment_of(wildcards)["ascend"]["epsilon"]
+    return ascents(wildcards, epsilons, [target_of(wildcards)])

@@ -1,0 +1,17 @@
+rule fetch:
+    output:
+        data="results/{experiment}/fetch/dataset.json",
+        arrays=expand(
+            "results/{{experiment}}/fetch/{split}_{what}.npy",
+            split=["train", "test"],
+            what=["images", "labels"],
+        ),
+    log:
+        "results/{experiment}/logs/fetch.log",
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        flags=lambda wildcards: flags(**experiment_of(wildcards)["dataset"]),
+        code=fingerprint("steps.fetch"),
+    shell:
+        "python -m steps.fetch --out {output.data:q} {params.flags} --code {params.code} --log {log:q}"

@@ -145,7 +145,7 @@ def draw(rows: list[Row], columns: list[str], title: str, text: str, out: Path) 
     height, width = rows[0].pictures[0].shape[1:]
     scale = max(1, -(-CELL // max(height, width)))
     cell_h, cell_w = height * scale, width * scale
-    left = MARGIN + 10 + int(CHARACTER * max(len(line) for row in rows for line in _wrapped(row.label)))
+    left = MARGIN + 16 + int(CHARACTER * max(len(line) for row in rows for line in _wrapped(row.label)))
     top = 58
     body_w = len(columns) * (cell_w + GAP) - GAP
     body_h = sum(cell_h + GAP + row.space for row in rows) - GAP

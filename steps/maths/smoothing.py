@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from scipy.special import ndtri
 from torch import Tensor
 
 from steps.maths.confidence import lower_bound
@@ -128,6 +127,8 @@ def certified_radius(lower: float, sigma: float) -> float:
 
     `lower` bounds the top class's probability from below, in (1/2, 1]; at 1 the radius is infinite.
     """
+    from scipy.special import ndtri  # imported late, as in `confidence`
+
     return max(0.0, math.nextafter(float(sigma * ndtri(lower)), -math.inf))
 
 

@@ -11,7 +11,7 @@ ROOT = Path(workflow.basedir).parent
 # The steps that lie beside this workflow, planned and run with the Python that runs Snakemake (a conda environment
 # goes before it where one is asked for).
 sys.path.insert(0, str(ROOT))
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])}
 
 from steps.data.classes import class_names
 from steps.run.errors import BadInput

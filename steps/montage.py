@@ -109,7 +109,7 @@ def by_class(ascents: list[Ascent]) -> tuple[list[Row], list[str], str]:
         label = f"{ascent.settings.view}, ε = {ascent.settings.epsilon:g}"
         notes = [f"{p:.2f}" for p in ascent.p_after]
         rows.append(Row(label, list(ascent.end), notes, space=2 * GAP if new_view else 0))
-    return rows, [f"#{index}" for index in first.index], f"Ascent towards {target}, from test images #…"
+    return rows, [f"image #{index}" for index in first.index], f"Ascent towards {target}"
 
 
 def caption(ascents: list[Ascent]) -> str:

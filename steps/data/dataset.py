@@ -1,0 +1,121 @@
+"""A fetched dataset: ``dataset.json`` and the four arrays beside it, and batches of pictures from them.
+
+Pictures come out as float32 tensors [B, C, size, size] with values in [0, 1].
+"""
+
+import hashlib
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from steps.data.decode import decode
+from steps.run.errors import BadInput
+from steps.run.files import write_bytes, write_text
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One split: `images` is uint8 [N, C, size, size], or N paths below the root; `labels` is int64 [N]."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``dataset.json`` says.
+
+    `storage` is "arrays" (pixels lie in the .npy files) or "files" (paths below `root` do). `mean` and `std` are a
+    channel's, in units of [0, 1]. `fingerprint` identifies pictures, labels and their order.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    storage: str
+    root: str
+    train: int
+    test: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str
+
+
+def split_paths(description: Path, split: str) -> tuple[Path, Path]:
+    """Return the paths of the images and the labels of a split, beside its ``dataset.json``."""
+    return description.with_name(f"{split}_images.npy"), description.with_name(f"{split}_labels.npy")
+
+
+def write_dataset(path: Path, splits: dict[str, Pictures], **facts) -> Description:
+    """Write ``dataset.json`` at `path` and the arrays beside it; `facts` are Description's that pictures don't tell."""
+    # The root is left out: the same pictures in another folder are the same data.
+    digest = hashlib.sha256(repr(sorted((k, v) for k, v in facts.items() if k != "root")).encode())
+    for split in ("train", "test"):
+        for target, array in zip(
+            split_paths(path, split), (splits[split].images, splits[split].labels), strict=True
+        ):
+            buffer = io.BytesIO()
+            np.save(buffer, array)
+            digest.update(buffer.getbuffer())
+            write_bytes(target, buffer.getvalue())
+    sizes = {split: len(pictures.labels) for split, pictures in splits.items()}
+    described = Description(**facts, **sizes, fingerprint=digest.hexdigest()[:12])
+    write_text(path, json.dumps(asdict(described), indent=1, ensure_ascii=False) + "\n")
+    return described
+
+
+def read_description(path: Path) -> Description:
+    """Read a ``dataset.json``. Raises BadInput where it is missing or something else."""
+    try:
+        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+        return Description(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        )
+    except FileNotFoundError:
+        raise BadInput(f"no dataset at {path}: the fetch step writes it") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path} is not a dataset.json that the fetch step wrote: {error}") from None
+
+
+class Split:
+    """The pictures and labels of one split, in their fixed order.
+
+    `labels` is int64 [N]. `pixels` is uint8 [N, C, size, size], mapped from disk, or None where pictures are files.
+    """
+
+    def __init__(self, path: Path, split: str):
+        """Open split "train" or "test" of the dataset whose ``dataset.json`` is at `path`."""
+        self.description = read_description(path)
+        images_path, labels_path = split_paths(Path(path), split)
+        # Copy-on-write: pages are shared with other jobs, and PyTorch wants an array that could be written to.
+        self.labels = torch.from_numpy(np.load(labels_path))
+        images = np.load(images_path, mmap_mode="c" if self.description.storage == "arrays" else None)
+        self.pixels = torch.from_numpy(images) if self.description.storage == "arrays" else None
+        self.paths = None if self.pixels is not None else [Path(self.description.root) / str(p) for p in images]
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.labels)
+
+    def images(self, places: Tensor | list[int]) -> Tensor:
+        """Return the pictures at `places` (int64 [B]), centred: float32 [B, C, size, size] in [0, 1]."""
+        places = torch.as_tensor(places)
+        if self.pixels is not None:
+            return self.pixels[places].float() / 255
+        decoded = [decode(self.paths[place], self.description.size) for place in places.tolist()]
+        return torch.from_numpy(np.stack(decoded)).float() / 255
+
+    def every(self, count: int) -> list[int]:
+        """Return the places of `count` pictures spread evenly over the split (of all, where it has no more)."""
+        step = max(1, len(self) // count)
+        return list(range(0, len(self), step))[:count]
+
+    def first_of_others(self, label: int, count: int) -> list[int]:
+        """Return the places of the first `count` pictures whose class is not `label`."""
+        return torch.nonzero(self.labels != label).flatten()[:count].tolist()

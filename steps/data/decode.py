@@ -1,0 +1,37 @@
+"""One image file to pixels."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from steps.run.errors import BadInput
+
+
+def centre_square(picture: Image.Image, size: int) -> Image.Image:
+    """Scale the shorter side to `size` (bilinear, antialiased) and crop the centre, unless it has that size already."""
+    if picture.size == (size, size):
+        return picture
+    scale = size / min(picture.size)
+    width, height = (max(size, round(side * scale)) for side in picture.size)
+    left, top = (width - size) // 2, (height - size) // 2
+    scaled = picture.resize((width, height), Image.Resampling.BILINEAR)
+    return scaled.crop((left, top, left + size, top + size))
+
+
+def decode(
+    path: Path, size: int, crop: Callable[[Image.Image, int], Image.Image] = centre_square
+) -> np.ndarray:
+    """Return the picture at `path` as RGB, uint8 [3, size, size], cut by `crop`.
+
+    Raises:
+        BadInput: names the file where it is missing, truncated or no picture at all.
+
+    """
+    try:
+        with Image.open(path) as picture:
+            square = crop(picture.convert("RGB"), size)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadInput(f"cannot read the picture {path}: {error}") from None
+    return np.asarray(square, np.uint8).transpose(2, 0, 1)

@@ -13,7 +13,7 @@ UV := $(BIN)/uv pip
 
 run: .venv/installed
 	$(BIN)/snakemake --cores $(CORES)
-	@$(BIN)/python -m steps.run.whereabouts
+	@echo; echo "Look at:"; ls -1 results/*/montage/headline.png results/*/certified_accuracy.png
 
 # Hashes pin every file; bytecode is compiled now, so that no job pays for it later.
 .venv/installed: envs/uv.txt envs/requirements.txt pyproject.toml
@@ -23,6 +23,8 @@ run: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/uv.txt
 	$(UV) install --python $(BIN)/python --require-hashes --compile-bytecode -r envs/requirements.txt
 	$(UV) install --python $(BIN)/python --no-deps --no-build-isolation --compile-bytecode --editable .
+	@# A bare `snakemake` then takes local/config.yaml, unless SNAKEMAKE_PROFILE says otherwise.
+	@echo 'export SNAKEMAKE_PROFILE="$${SNAKEMAKE_PROFILE-local}"' >> $(BIN)/activate
 	@touch $@
 
 .venv/installed-test: .venv/installed envs/test.txt

@@ -93,7 +93,8 @@ def _draw(read: list[tuple[pd.DataFrame, dict]], out: Path) -> None:
     axes.set(xlabel="L2 radius (pixel values in [0, 1])", ylabel="certified accuracy", ylim=(0, 1), xlim=(0, None))
     counts = " / ".join(str(n) for n in sorted({len(rows) for rows, _ in read}))
     axes.set_title(
-        f"{counts} test images, n = {facts['n']:,} draws, α = {facts['alpha']:g}; bands: 95 % over images", fontsize=10
+        f"{counts} test images, n = {facts['n']:,} draws, α = {facts['alpha']:g}; bands: 95 % over images",
+        fontsize=10,
     )
     axes.legend(fontsize=9)
     save_figure(figure, out)

@@ -48,7 +48,7 @@ class Config:
 
 
 def run(config: Config) -> Path:
-    """Certify and return the path of the table. Raises BadInput on bad values, naming the image where one is at fault."""
+    """Certify and return the path of the table. Raises BadInput, naming the image where one is at fault."""
     _check(config)
     device = pick_device()
     model = load_model(config.model, device)
@@ -123,7 +123,17 @@ def _row(config: Config, model: Loaded, test: Split, place: int, device: torch.d
         ) from None
     taken = timedelta(seconds=time.perf_counter() - began)
     correct = int(found.prediction == label)
-    return place, label, found.prediction, found.radius, correct, taken, found.successes, found.draws, found.lower
+    return (
+        place,
+        label,
+        found.prediction,
+        found.radius,
+        correct,
+        taken,
+        found.successes,
+        found.draws,
+        found.lower,
+    )
 
 
 def _facts(config: Config, model: Loaded, test: Split, device: torch.device) -> dict:

@@ -39,7 +39,9 @@ def run(config: Config) -> Description:
     mean, std = config.mean, config.std
     if not (mean and std):
         if config.storage == "files":
-            raise BadInput("storage 'files' needs the mean and std of each channel in the config: they are not computed")
+            raise BadInput(
+                "storage 'files' needs the mean and std of each channel in the config: they are not computed"
+            )
         mean, std = channel_statistics(splits["train"].images)
     described = write_dataset(
         config.out,

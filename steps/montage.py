@@ -93,7 +93,11 @@ def by_epsilon(ascents: list[Ascent], blocks: int) -> tuple[list[Row], list[str]
             line = [cells[view, target] for target in targets]
             rows.append(Row(view, [a.end[block] for a in line], [f"{a.p_after[block]:.2f}" for a in line]))
     epsilon, rms = ascents[0].settings.epsilon, ascents[0].rms
-    return rows, [f"→ {target}" for target in targets], f"Ascent towards each class, ε = {epsilon:g} (RMS {rms:.2f})"
+    return (
+        rows,
+        [f"→ {target}" for target in targets],
+        f"Ascent towards each class, ε = {epsilon:g} (RMS {rms:.2f})",
+    )
 
 
 def by_class(ascents: list[Ascent]) -> tuple[list[Row], list[str], str]:
@@ -158,7 +162,12 @@ def draw(rows: list[Row], columns: list[str], title: str, text: str, out: Path) 
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set(xlim=(0, total_w), ylim=(total_h, 0))
-    corner = {"fontsize": 8, "color": "white", "va": "bottom", "path_effects": [withStroke(linewidth=2, foreground="black")]}
+    corner = {
+        "fontsize": 8,
+        "color": "white",
+        "va": "bottom",
+        "path_effects": [withStroke(linewidth=2, foreground="black")],
+    }
     axes.text(MARGIN, 22, title, fontsize=13, weight="bold", va="center")
     for number, name in enumerate(columns):
         shown = textwrap.shorten(name, max(8, int(cell_w / 6.2)), placeholder="…")

@@ -78,7 +78,8 @@ def write_ascent(path: Path, ascent: Ascent) -> None:
 def read_ascent(path: Path) -> Ascent:
     """Read an ascent. Raises BadInput where the file is missing, truncated or something else."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because NumPy leaves a file open that it cannot read.
+        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if name != "settings"}
             fields = json.loads(str(file["settings"]))
         return Ascent(Settings(**fields | {"classes": tuple(fields["classes"])}), **arrays)

@@ -36,9 +36,7 @@ def class_names(kind: str, root: str | None) -> tuple[str, ...]:
 def folder_classes(folder: Path) -> tuple[str, ...]:
     """Return the names of `folder`'s subfolders, sorted; each is a class. Raises BadInput where there is none."""
     if not folder.is_dir():
-        raise BadInput(
-            f"no folder {folder}: an image folder holds train/<class>/* and test/<class>/* under its root"
-        )
+        raise BadInput(f"no folder {folder}: an image folder holds train/<class>/* and test/<class>/* under its root")
     names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
     if not names:
         raise BadInput(f"{folder} holds no class: one subfolder a class is expected")

@@ -57,9 +57,7 @@ def write_dataset(path: Path, splits: dict[str, Pictures], **facts) -> Descripti
     # The root is left out: the same pictures in another folder are the same data.
     digest = hashlib.sha256(repr(sorted((k, v) for k, v in facts.items() if k != "root")).encode())
     for split in ("train", "test"):
-        for target, array in zip(
-            split_paths(path, split), (splits[split].images, splits[split].labels), strict=True
-        ):
+        for target, array in zip(split_paths(path, split), (splits[split].images, splits[split].labels), strict=True):
             buffer = io.BytesIO()
             np.save(buffer, array)
             digest.update(buffer.getbuffer())

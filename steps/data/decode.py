@@ -20,9 +20,7 @@ def centre_square(picture: Image.Image, size: int) -> Image.Image:
     return scaled.crop((left, top, left + size, top + size))
 
 
-def decode(
-    path: Path, size: int, crop: Callable[[Image.Image, int], Image.Image] = centre_square
-) -> np.ndarray:
+def decode(path: Path, size: int, crop: Callable[[Image.Image, int], Image.Image] = centre_square) -> np.ndarray:
     """Return the picture at `path` as RGB, uint8 [3, size, size], cut by `crop`.
 
     Raises:

@@ -21,7 +21,6 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 def shuffled(pictures: Pictures, seed: int, split: str) -> Pictures:
     """Return `pictures` in an order drawn from `seed`, so that the first k of them are a sample of all classes."""
 
-
     order = torch.randperm(len(pictures.labels), generator=generator("cpu", seed, "order", split)).numpy()
     return Pictures(pictures.images[order], pictures.labels[order])
 
@@ -105,9 +104,7 @@ def image_folder(root: Path, size: int, seed: int, storage: str) -> dict[str, Pi
     return {split: _folder_split(root, split, classes, size, seed, storage) for split in ("train", "test")}
 
 
-def _folder_split(
-    root: Path, split: str, classes: tuple[str, ...], size: int, seed: int, storage: str
-) -> Pictures:
+def _folder_split(root: Path, split: str, classes: tuple[str, ...], size: int, seed: int, storage: str) -> Pictures:
     paths, labels = [], []
     for label, name in enumerate(classes):
         found = sorted(path for path in (root / split / name).rglob("*") if path.suffix.lower() in SUFFIXES)

@@ -111,9 +111,7 @@ def ascend(
     scores = []
 
     def gradient(x: Tensor, i: int) -> Tensor:
-        score, slope = log_score_and_gradient(
-            base, x, target, sigma=sigma, draws=draws, batch=batch, key=(*key, i)
-        )
+        score, slope = log_score_and_gradient(base, x, target, sigma=sigma, draws=draws, batch=batch, key=(*key, i))
         scores.append(score)
         return slope
 

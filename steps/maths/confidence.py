@@ -13,7 +13,9 @@ def lower_bound(successes: int, draws: int, alpha: float) -> float:
         ValueError: for values outside these ranges.
 
     """
-    from scipy.special import betaincinv  # imported late: an ascent, of which there are many, does without SciPy
+    from scipy.special import (
+        betaincinv,  # imported late: an ascent, of which there are many, does without SciPy
+    )
 
     _check(successes, draws, alpha)
     return 0.0 if successes == 0 else float(betaincinv(successes, draws - successes + 1, alpha))

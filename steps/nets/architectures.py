@@ -26,9 +26,7 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample = None
         if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
@@ -86,9 +84,7 @@ class FastResNet(nn.Module):
 
     @staticmethod
     def _layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-        return nn.Sequential(
-            convolution(inputs, outputs, stride), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-        )
+        return nn.Sequential(convolution(inputs, outputs, stride), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, H, W] -> [B, classes]."""

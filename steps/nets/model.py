@@ -115,6 +115,5 @@ def check_fits(model: Path, identity: Identity, data: Path, description: Descrip
         raise BadInput(f"{model} takes pictures of {takes}, but those of {data} are {has}")
     if identity.classes != description.classes:
         raise BadInput(
-            f"{model} knows the classes {', '.join(identity.classes)}, but {data} has "
-            f"{', '.join(description.classes)}"
+            f"{model} knows the classes {', '.join(identity.classes)}, but {data} has {', '.join(description.classes)}"
         )

@@ -37,9 +37,7 @@ class _Kind:
     perturb: Callable[[Objective, nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 
 
-def perturb(
-    objective: Objective, classifier: nn.Module, x: Tensor, y: Tensor, source: torch.Generator
-) -> Tensor:
+def perturb(objective: Objective, classifier: nn.Module, x: Tensor, y: Tensor, source: torch.Generator) -> Tensor:
     """Return the pictures to train on: [B, C, H, W] from `x`, [B, C, H, W] in [0, 1], with labels `y`, [B].
 
     Raises:
@@ -50,7 +48,14 @@ def perturb(
 
 
 def attack(
-    classifier: nn.Module, x: Tensor, y: Tensor, *, epsilon: float, steps: int, step: float, source: torch.Generator
+    classifier: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    epsilon: float,
+    steps: int,
+    step: float,
+    source: torch.Generator,
 ) -> Tensor:
     """Return adversarial pictures: ascent on the cross-entropy from a random point of the L2 ball, in eval mode.
 

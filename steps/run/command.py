@@ -54,9 +54,7 @@ def main(step: str, config_type: type, run: Callable, argv: list[str] | None = N
 
 
 def _parser(step: str, config_type: type) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        f"python -m steps.{step}", description=config_type.__doc__, allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(f"python -m steps.{step}", description=config_type.__doc__, allow_abbrev=False)
     hints = typing.get_type_hints(config_type)
     for field in dataclasses.fields(config_type):
         optional = field.default is not dataclasses.MISSING
@@ -65,7 +63,10 @@ def _parser(step: str, config_type: type) -> argparse.ArgumentParser:
             settings |= {"default": field.default}
             settings["help"] += f" (default: {field.default})"
         parser.add_argument(
-            "--" + field.name.replace("_", "-"), required=not optional, **settings, **_parsing(hints[field.name])
+            "--" + field.name.replace("_", "-"),
+            required=not optional,
+            **settings,
+            **_parsing(hints[field.name]),
         )
     parser.add_argument("--code", help="the code fingerprint that the step must have (default: any)")
     parser.add_argument("--log", type=Path, help="file for log lines (default: standard error)")

@@ -40,4 +40,3 @@ def pick_precision(asked: str, device: torch.device) -> str:
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
     """Return the context in which a forward pass runs in `precision` (parameters stay float32)."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
-

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from steps.run.errors import BadInput
@@ -29,9 +29,12 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         beside.replace(path)
     except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror or error} (what stood there before is unchanged)") from None
+        raise BadInput(
+            f"cannot write {path}: {error.strerror or error} (what stood there before is unchanged)"
+        ) from None
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

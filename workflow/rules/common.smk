@@ -18,7 +18,7 @@ from steps.run.errors import BadInput
 from steps.run.fingerprint import fingerprint
 from steps.run.settings import certified_views, check_config, model_name
 
-RESERVED = ("all", "fetch", "train", "certify", "certified_accuracy", "ascend")
+RESERVED = ("all", "fetch", "train", "certify", "certified_accuracy", "ascend", "unknown_target")
 
 
 def refuse(message):
@@ -51,24 +51,20 @@ def model_of(wildcards):
     """Return the config of the model that a path names."""
     known = {model_name(model): model for model in experiment_of(wildcards)["models"]}
     if wildcards.model not in known:
-        refuse(
-            f"unknown model {wildcards.model!r} in a path; experiment {wildcards.experiment} has {', '.join(known)}"
-        )
+        refuse(f"unknown model {wildcards.model!r} in a path; experiment {wildcards.experiment} has {', '.join(known)}")
     return known[wildcards.model]
 
 
-def number_of(wildcards, name, *, above):
-    """Return the number in a path as a float: sigma or eps, written as %g prints it, above (or at) a limit."""
+def number_of(wildcards, name, zero=False):
+    """Return the number in a path: sigma or eps, above 0 (or 0 itself where it is allowed), written as %g prints it."""
     text = wildcards[name]
     try:
         value = float(text)
-        fits = f"{value:g}" == text and (value > above if name == "eps" else value >= above)
+        if f"{value:g}" == text and (value > 0 or (zero and value == 0)) and value < float("inf"):
+            return value
     except ValueError:
-        fits = False
-    if not fits:
-        bound = "above 0" if name == "eps" or above > 0 else "0 or above"
-        refuse(f"{name}={text} in a path: must be a number {bound}, written shortly (4, not 4.0)")
-    return value
+        pass
+    refuse(f"{name}={text} in a path: must be a number {'0 or ' if zero else ''}above 0, written shortly (4, not 4.0)")
 
 
 def classes_of(name):
@@ -149,7 +145,7 @@ def train_flags(wildcards):
 
 def certify_flags(wildcards):
     settings = {key: value for key, value in experiment_of(wildcards)["certify"].items() if key != "also"}
-    return flags(sigma=number_of(wildcards, "sigma", above=1e-300), **settings)
+    return flags(sigma=number_of(wildcards, "sigma"), **settings)
 
 
 def ascend_flags(wildcards):
@@ -160,8 +156,8 @@ def ascend_flags(wildcards):
     }
     return flags(
         target=target_of(wildcards),
-        sigma=number_of(wildcards, "sigma", above=0),
-        epsilon=number_of(wildcards, "eps", above=0),
+        sigma=number_of(wildcards, "sigma", zero=True),
+        epsilon=number_of(wildcards, "eps"),
         **settings,
     )
 
@@ -173,7 +169,7 @@ def headline_ascents(wildcards):
 
 def epsilon_ascents(wildcards):
     experiment_of(wildcards)
-    return ascents(wildcards, [number_of(wildcards, "eps", above=0)], classes_of(wildcards.experiment))
+    return ascents(wildcards, [number_of(wildcards, "eps")], classes_of(wildcards.experiment))
 
 
 def class_ascents(wildcards):

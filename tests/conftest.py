@@ -1,0 +1,90 @@
+"""Fixtures: a small dataset, a model with random weights, a folder of pictures, and a copy of the project."""
+
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from steps import fetch
+from steps.data.dataset import read_description
+from steps.nets.architectures import build_seeded
+from steps.nets.model import Identity, save_model
+
+ROOT = Path(__file__).parents[1]
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """Steps open their log in `main`; called as functions they find no handler."""
+    logging.getLogger("pagoda").addHandler(logging.NullHandler())
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory) -> Path:
+    """Path of the dataset.json of the digits at 8 x 8."""
+    out = tmp_path_factory.mktemp("fetch") / "dataset.json"
+    fetch.run(fetch.Config(kind="digits", size=8, out=out))
+    return out
+
+
+def write_model(path: Path, dataset: Path, **changes) -> Path:
+    """Write a small model with random weights that fits `dataset`, its identity altered by `changes`."""
+    known = read_description(dataset)
+    fields = {
+        "architecture": "fast_resnet",
+        "options": {"width": 4},
+        "classes": known.classes,
+        "channels": known.channels,
+        "size": known.size,
+        "mean": known.mean,
+        "std": known.std,
+        "objective": {"name": "gaussian", "sigma": 0.5},
+        "seed": 0,
+        "precision": "float32",
+        "data": known.fingerprint,
+        "code": "none",
+    } | changes
+    network = build_seeded(0, fields["architecture"], len(fields["classes"]), fields["channels"], **fields["options"])
+    save_model(path, network, Identity(**fields))
+    return path
+
+
+@pytest.fixture
+def model(tmp_path, dataset) -> Path:
+    """Path of a model with random weights that fits `dataset`."""
+    return write_model(tmp_path / "gaussian-0.5" / "model.safetensors", dataset)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Root of an image folder: 2 classes, 6 training and 4 test pictures each, 20 x 16 pixels, one class name odd."""
+    source = np.random.default_rng(0)
+    for split, count in (("train", 6), ("test", 4)):
+        for label, name in enumerate(("a cat's", "dog")):
+            place = tmp_path / "pictures" / split / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = source.integers(100 * label, 100 * label + 120, (16, 20, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(place / f"{number}.png")
+    return tmp_path / "pictures"
+
+
+def run_step(step: str, *flags: object, cwd: Path = ROOT, **kwargs) -> subprocess.CompletedProcess:
+    """Run a step as users and Snakemake do; return what it printed and its exit status."""
+    command = [sys.executable, "-m", f"steps.{step}", *map(str, flags)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, **kwargs)
+
+
+def copy_project(to: Path) -> Path:
+    """Copy what a run needs (workflow, steps, environments) to `to`."""
+    for name in ("workflow", "steps", "envs"):
+        shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return to

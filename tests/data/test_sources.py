@@ -1,0 +1,127 @@
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from torchvision.datasets import CIFAR10
+
+from steps import fetch
+from steps.data.classes import KNOWN
+from steps.data.dataset import Split
+from steps.run.errors import BadInput
+
+
+def fetched(tmp_path, **settings):
+    out = tmp_path / "fetch" / "dataset.json"
+    return fetch.run(fetch.Config(out=out, **settings)), Split(out, "train"), Split(out, "test")
+
+
+def test_digits_are_all_there_once_and_downsample_to_the_originals(tmp_path):
+    known, train, test = fetched(tmp_path, kind="digits", size=16)
+    assert (len(train), len(test), known.classes) == (1438, 359, KNOWN["digits"])
+    images = np.concatenate([train.pixels.numpy(), test.pixels.numpy()])[:, 0] / 255
+    small = images.reshape(-1, 8, 2, 8, 2).mean(axis=(2, 4))
+    # Bilinear upsampling by two keeps sums nearly; each original matches exactly one picture.
+    original = load_digits().images / 16
+    assert np.abs(np.sort(small.mean(axis=(1, 2))) - np.sort(original.mean(axis=(1, 2)))).max() < 0.01
+
+
+def test_the_same_seed_gives_the_same_files_and_another_seed_others(tmp_path):
+    first = fetched(tmp_path / "1", kind="digits", size=8)[0].fingerprint
+    assert fetched(tmp_path / "2", kind="digits", size=8)[0].fingerprint == first
+    assert fetched(tmp_path / "3", kind="digits", size=8, seed=1)[0].fingerprint != first
+
+
+@pytest.mark.parametrize("storage", ["arrays", "files"])
+def test_image_folders(tmp_path, folder, storage):
+    known, train, test = fetched(
+        tmp_path, kind="imagefolder", root=folder, size=16, storage=storage, mean=(0.5,) * 3, std=(0.2,) * 3
+    )
+    assert (known.classes, len(train), len(test)) == (("a cat's", "dog"), 12, 8)
+    x = train.images(list(range(12)))
+    assert tuple(x.shape) == (12, 3, 16, 16)
+    # The pictures of class 1 were made brighter: labels and pictures stay together.
+    assert ((x.mean(dim=(1, 2, 3)) > 0.3) == (train.labels == 1)).all()
+    assert train.labels[:6].unique().numel() == 2  # shuffled
+
+
+def break_folder(folder, how):
+    if how == "class only in train":
+        shutil.rmtree(folder / "test" / "dog")
+    elif how == "empty class":
+        for path in (folder / "test" / "dog").iterdir():
+            path.unlink()
+    elif how == "no train":
+        shutil.rmtree(folder / "train")
+    elif how == "corrupt":
+        (folder / "train" / "dog" / "3.png").write_bytes(b"no picture")
+    elif how == "truncated":
+        path = folder / "train" / "dog" / "3.png"
+        path.write_bytes(path.read_bytes()[:300])
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("class only in train", "different classes: only in train: dog"),
+        ("empty class", "class 'dog' is empty: .*test/dog"),
+        ("no train", "no folder .*train"),
+        ("corrupt", "dog/3.png"),
+        ("truncated", "dog/3.png"),
+    ],
+)
+def test_broken_image_folders_are_refused_by_name(tmp_path, folder, how, said):
+    break_folder(folder, how)
+    with pytest.raises(BadInput, match=said):
+        fetched(tmp_path, kind="imagefolder", root=folder, size=16)
+
+
+@pytest.fixture
+def torchvision_files(tmp_path, monkeypatch):
+    """CIFAR-10 in torchvision's own form, with 20 pictures a batch and checksums to match."""
+    base = tmp_path / "cifar" / CIFAR10.base_folder
+    base.mkdir(parents=True)
+    source = np.random.default_rng(0)
+    for name in [f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]:
+        batch = {
+            "data": source.integers(0, 256, (20, 3072), dtype=np.uint8),
+            "labels": [k % 10 for k in range(20)],
+        }
+        (base / name).write_bytes(pickle.dumps(batch))
+    (base / "batches.meta").write_bytes(pickle.dumps({"label_names": list(KNOWN["cifar10"])}))
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5=None: True)
+    return tmp_path / "cifar"
+
+
+def test_cifar10_in_torchvisions_form(tmp_path, torchvision_files):
+    known, train, test = fetched(tmp_path, kind="cifar10", root=torchvision_files, size=32)
+    assert (len(train), len(test), known.channels, known.classes) == (100, 20, 3, KNOWN["cifar10"])
+    raw = pickle.loads((torchvision_files / CIFAR10.base_folder / "test_batch").read_bytes())
+    assert (test.pixels.flatten(1).numpy() == raw["data"]).all()
+    assert test.labels.tolist() == raw["labels"]
+
+
+def test_cifar10_without_data_or_network_says_where_it_looked(tmp_path, monkeypatch):
+    def no_network(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", no_network)
+    with pytest.raises(BadInput, match=r"looked for .*cifar-10-batches-py.* and .*train.*no route to host.*put either"):
+        fetched(tmp_path, kind="cifar10", root=tmp_path / "nothing", size=32)
+
+
+def test_an_image_folder_that_is_not_cifar10_is_not_taken_for_it(tmp_path, folder):
+    with pytest.raises(BadInput, match="has the classes a cat's, dog; CIFAR-10 has airplane"):
+        fetched(tmp_path, kind="cifar10", root=folder, size=32)
+
+
+def test_unknown_kinds_and_missing_values_are_refused(tmp_path, folder):
+    for settings, said in (
+        ({"kind": "svhn"}, "'svhn' is unknown: choose from digits, cifar10, imagefolder"),
+        ({"kind": "imagefolder"}, "needs a root"),
+        ({"kind": "imagefolder", "root": folder, "storage": "files"}, "needs the mean and std"),
+        ({"kind": "cifar10", "root": folder.parent, "size": 16}, "32 pixels"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            fetched(tmp_path, **{"size": 16} | settings)

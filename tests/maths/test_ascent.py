@@ -1,0 +1,81 @@
+import math
+
+import pytest
+import torch
+from scipy import integrate, stats
+
+from steps.maths.ascent import ascend, log_score, log_score_and_gradient
+from steps.maths.ball import norms
+
+SHAPE = (1, 4, 4)
+WEIGHT = torch.randn(16, generator=torch.Generator().manual_seed(0)) * 0.7
+
+
+def linear(x):
+    return torch.stack([torch.zeros(len(x)), x.flatten(1) @ WEIGHT], dim=1)
+
+
+def test_smoothed_gradient_of_a_linear_softmax_agrees_with_quadrature():
+    sigma, x = 0.8, torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(1))
+    u, spread = float(x.flatten() @ WEIGHT), sigma * float(WEIGHT.norm())
+
+    def logistic(z):
+        return 1 / (1 + math.exp(-(u + spread * z)))
+
+    p, _ = integrate.quad(lambda z: logistic(z) * stats.norm.pdf(z), -8, 8)
+    slope, _ = integrate.quad(lambda z: logistic(z) * (1 - logistic(z)) * stats.norm.pdf(z), -8, 8)
+    score, gradient = log_score_and_gradient(
+        linear, x, torch.tensor([1]), sigma=sigma, draws=40_000, batch=5_000, key=(0,)
+    )
+    assert math.exp(float(score)) == pytest.approx(p, rel=0.01)
+    torch.testing.assert_close(gradient.flatten(), WEIGHT * slope / p, rtol=0.02, atol=1e-3)
+
+
+@pytest.mark.parametrize("batch", [1, 6, 1000])
+def test_batch_changes_neither_the_score_nor_the_gradient(batch):
+    x = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(2))
+    target, shared = torch.tensor([0, 1, 1]), {"sigma": 2.0, "draws": 11, "key": (3,)}
+    whole = log_score_and_gradient(linear, x, target, batch=33, **shared)
+    parts = log_score_and_gradient(linear, x, target, batch=batch, **shared)
+    torch.testing.assert_close(parts, whole)
+    torch.testing.assert_close(log_score(linear, x, target, batch=batch, **shared), whole[0])
+
+
+def test_ascent_on_a_linear_model_ends_at_its_closed_form_optimum():
+    source = torch.full((2, *SHAPE), 0.5)
+    for sigma in (0.0, 0.5):
+        end, scores = ascend(
+            linear, source, torch.tensor([1, 0]),
+            sigma=sigma, epsilon=0.4, step=0.1, steps=8, draws=4, batch=64, key=(0,),
+        )  # fmt: skip
+        direction = WEIGHT.view(SHAPE) / WEIGHT.norm()
+        torch.testing.assert_close(end, source + 0.4 * torch.stack([direction, -direction]))
+        assert sigma or (scores[-1] > scores[0]).all()  # with noise, the estimates scatter
+
+
+def test_ascent_stays_in_the_ball_and_the_box_and_shows_every_step():
+    source = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(5))
+    seen = []
+    ascend(
+        linear, source, torch.tensor([1, 1, 0]),
+        sigma=0.3, epsilon=1.2, step=0.5, steps=5, draws=4, batch=8, key=(1,),
+        watch=lambda done, x: seen.append((done, x)),
+    )  # fmt: skip
+    assert [done for done, _ in seen] == [0, 1, 2, 3, 4, 5]
+    for _, x in seen:
+        assert (norms(x - source) <= 1.2 + 1e-5).all() and x.min() >= 0 and x.max() <= 1
+
+
+def test_noise_is_fresh_at_every_step():
+    source = torch.full((1, *SHAPE), 0.5)
+    inputs = []
+
+    def recording(x):
+        inputs.append(x.detach().clone())
+        return linear(x)
+
+    ascend(
+        recording, source, torch.tensor([1]),
+        sigma=1.0, epsilon=1e-9, step=1e-9, steps=2, draws=3, batch=8, key=(2,),
+    )  # fmt: skip
+    assert not torch.allclose(inputs[0], inputs[1], atol=1e-3)

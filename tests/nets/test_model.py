@@ -1,0 +1,84 @@
+import json
+
+import pytest
+import safetensors.torch
+import torch
+
+from steps.data.dataset import read_description
+from steps.nets.architectures import build
+from steps.nets.model import check_fits, load_model
+from steps.run.errors import BadInput
+from tests.conftest import write_model
+
+CPU = torch.device("cpu")
+
+
+def test_a_model_file_rebuilds_the_network_and_its_normalisation(model, dataset):
+    loaded = load_model(model, CPU)
+    known = read_description(dataset)
+    assert (loaded.identity.classes, loaded.identity.objective["sigma"]) == (known.classes, 0.5)
+    x = torch.rand(2, 1, 8, 8)
+    normalised = (x - known.mean[0]) / known.std[0]
+    torch.testing.assert_close(loaded.classifier(x), loaded.classifier.network(normalised))
+    assert not loaded.classifier.training
+
+
+def test_the_same_weights_give_the_same_bytes(model, dataset, tmp_path):
+    again = write_model(tmp_path / "again" / "model.safetensors", dataset)
+    assert again.read_bytes() == model.read_bytes()
+
+
+def test_truncated_and_foreign_files_are_named(model, tmp_path):
+    content = model.read_bytes()
+    truncated = tmp_path / "truncated.safetensors"
+    foreign, other = tmp_path / "foreign.safetensors", tmp_path / "other.safetensors"
+    truncated.write_bytes(content[: len(content) // 2])
+    foreign.write_bytes(safetensors.torch.save({"weight": torch.zeros(2)}))
+    identity = json.loads(safetensors.safe_open(model, "pt").metadata()["pagoda"])
+    other.write_bytes(safetensors.torch.save({"weight": torch.zeros(2)}, {"pagoda": json.dumps(identity)}))
+    for path, said in (
+        (truncated, "truncated"),
+        (foreign, "metadata"),
+        (other, "does not hold the weights of fast_resnet"),
+        (tmp_path / "none.safetensors", "no model at"),
+    ):
+        with pytest.raises(BadInput, match=said) as caught:
+            load_model(path, CPU)
+        assert str(path) in str(caught.value)
+
+
+def test_a_model_for_other_pictures_is_refused(dataset, tmp_path):
+    known = read_description(dataset)
+    for changes, said in (({"size": 16}, "1 x 16 x 16"), ({"classes": ("a", "b")}, "classes a, b")):
+        path = write_model(tmp_path / "m.safetensors", dataset, **changes)
+        with pytest.raises(BadInput, match=said):
+            check_fits(path, load_model(path, CPU).identity, dataset, known)
+
+
+@pytest.mark.parametrize(
+    # Published sizes: He et al. 2016, table 6 (0.27 M, 1.7 M; a projection shortcut adds 2,752), and torchvision's.
+    ("name", "size", "low", "high"),
+    [("resnet20", 32, 0.27e6, 0.28e6), ("resnet110", 32, 1.7e6, 1.74e6), ("resnet50", 64, 25.5e6, 25.6e6)],
+)
+def test_published_architectures_have_their_published_size(name, size, low, high):
+    network = build(name, 1000 if name == "resnet50" else 10, 3).eval()
+    assert low < sum(p.numel() for p in network.parameters()) < high
+    assert network(torch.rand(1, 3, size, size)).isfinite().all()
+
+
+def test_cifar_resnet_has_the_parameter_names_of_published_checkpoints():
+    names = set(build("resnet20", 10, 3).state_dict())
+    published = (
+        "conv1.weight",
+        "layer1.2.bn2.bias",
+        "layer2.0.downsample.0.weight",
+        "layer3.0.downsample.1.weight",
+    )
+    assert names >= {*published, "fc.weight", "bn1.running_mean"}
+
+
+def test_unknown_architectures_and_options_are_refused():
+    with pytest.raises(BadInput, match="'vgg' is unknown: choose from fast_resnet"):
+        build("vgg", 10, 3)
+    with pytest.raises(BadInput, match="resnet20 does not take"):
+        build("resnet20", 10, 3, width=3)

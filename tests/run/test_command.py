@@ -1,0 +1,72 @@
+import dataclasses
+import sys
+
+import pytest
+
+from steps.run.command import main, option
+from steps.run.errors import BadInput
+from steps.run.fingerprint import fingerprint
+from tests.conftest import run_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Do a thing."""
+
+    size: int = option("how large")
+    names: tuple[str, ...] = option("which", default=())
+    deep: bool = option("how", default=False)
+    rate: float | None = option("how fast", default=None)
+
+
+def call(run, *argv):
+    with pytest.raises(SystemExit) as caught:
+        main("fetch", Config, run, list(argv))
+    return caught.value.code
+
+
+def test_flags_become_a_config():
+    seen = []
+    assert call(seen.append, "--size", "3", "--names", "a b", "c", "--deep", "--rate", "0.5") == 0
+    assert call(seen.append, "--size", "3") == 0
+    assert seen == [Config(3, ("a b", "c"), True, 0.5), Config(3)]
+
+
+def test_bad_input_is_one_line_and_defects_are_not_hidden(capsys, tmp_path):
+    def bad(config):
+        raise BadInput("size is 3: must be 4")
+
+    def defect(config):
+        raise ZeroDivisionError("oops")
+
+    log = tmp_path / "logs" / "a.log"
+    assert call(bad, "--size", "3", "--log", str(log)) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "error: size is 3: must be 4" in said
+    assert "python -m steps.fetch --size 3" in log.read_text() and said in log.read_text()
+    assert call(defect, "--size", "3", "--log", str(log)) == 1
+    assert "ZeroDivisionError: oops" in log.read_text()
+    assert "ZeroDivisionError: oops" in capsys.readouterr().err
+
+
+def test_code_that_changed_since_the_plan_is_refused(capsys):
+    assert call(lambda config: None, "--size", "3", "--code", fingerprint("steps.fetch")) == 0
+    assert call(lambda config: None, "--size", "3", "--code", "0123456789ab") == 2
+    assert "--code is 0123456789ab, but the code of steps.fetch is now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", ["fetch", "train", "certify", "certified_accuracy", "ascend", "montage"])
+def test_every_step_explains_its_flags(step):
+    done = run_step(step, "--help")
+    assert done.returncode == 0 and f"python -m steps.{step}" in done.stdout and "--out" in done.stdout
+
+
+def test_log_lines_are_sparse_where_there_is_no_terminal(tmp_path, dataset, model):
+    done = run_step(
+        "certify", "--model", model, "--data", dataset, "--out", tmp_path / "t.tsv", "--sigma", 0.5,
+        "--images", 40, "--n0", 5, "--n", 20, "--alpha", 0.01,
+    )  # fmt: skip
+    assert done.returncode == 0 and sys.executable
+    lines = done.stderr.splitlines()
+    assert len(lines) < 8 and "device: " in done.stderr and "40 of 40 images" in lines[-1]
+    assert "\r" not in done.stderr

@@ -1,0 +1,86 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from steps import ascend
+from steps.data.ascents import read_ascent
+from steps.data.dataset import Split
+from steps.maths.ascent import log_score
+from steps.nets.model import load_model
+from steps.run.errors import BadInput
+
+
+@pytest.fixture
+def asked(model, dataset, tmp_path):
+    return ascend.Config(
+        model=model, data=dataset, out=tmp_path / "class=3.npz", target="3", sigma=0.25, epsilon=1.5,
+        images=5, steps=6, step=0.25, draws=8, check_draws=64, frames=4,
+    )  # fmt: skip
+
+
+def test_the_file_holds_what_was_done(asked, dataset):
+    ascend.run(asked)
+    found = read_ascent(asked.out)
+    test = Split(dataset, "test")
+    others = [i for i, label in enumerate(test.labels.tolist()) if label != 3][:5]
+    assert found.index.tolist() == others and (found.label != 3).all()
+    assert np.allclose(found.source, test.images(others).numpy())
+    change = (found.end - found.source).reshape(5, -1)
+    assert np.allclose(np.linalg.norm(change, axis=1), found.norm, atol=1e-5)
+    assert found.norm.max() <= 1.5 + 1e-4 and found.end.min() >= 0 and found.end.max() <= 1
+    assert found.frame_steps.tolist() == [0, 2, 4, 6] and found.p_path.shape == (6, 5)
+    assert np.abs(found.frames[-1] / 255 - found.end).max() <= 0.5 / 255 + 1e-6
+    assert (found.settings.step, found.settings.view) == (0.375, "gaussian-0.5, smoothed with σ = 0.25")
+    assert found.rms == pytest.approx(1.5 / 8)
+
+
+def test_p_after_is_estimated_from_draws_that_the_ascent_did_not_use(asked):
+    found = ascend.run(asked)
+    loaded = load_model(asked.model, torch.device("cpu"))
+    independent = log_score(
+        loaded.classifier, torch.from_numpy(found.end), torch.full((5,), 3),
+        sigma=0.25, draws=4000, batch=500, key=("another",),
+    ).exp()  # fmt: skip
+    assert np.allclose(found.p_after, independent, atol=0.05)
+    assert (found.p_after > found.p_before).mean() > 0.5
+
+
+def test_the_same_config_gives_the_same_file_whatever_the_batch(asked, tmp_path):
+    ascend.run(asked)
+    first = asked.out.read_bytes()
+    ascend.run(asked)
+    assert asked.out.read_bytes() == first
+    small = ascend.run(dataclasses.replace(asked, batch=3))
+    assert np.allclose(small.end, read_ascent(asked.out).end, atol=1e-4)
+
+
+def test_unsmoothed_is_the_base_classifier(asked):
+    found = ascend.run(dataclasses.replace(asked, sigma=0.0))
+    base = load_model(asked.model, torch.device("cpu")).classifier
+    expected = base(torch.from_numpy(found.end)).softmax(dim=1)[:, 3]
+    assert np.allclose(found.p_after, expected, atol=1e-5)
+    assert (found.settings.view, found.settings.draws) == ("gaussian-0.5, unsmoothed", 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"target": "x"}, "class 'x' is unknown: .* has 0, 1, 2"),
+        ({"epsilon": 0.0}, "epsilon is 0: must be above 0"),
+        ({"epsilon": float("nan")}, "epsilon is nan"),
+        ({"sigma": -0.5}, "sigma is -0.5: must be 0"),
+        ({"steps": 0}, "steps is 0: must be at least 1"),
+    ],
+)
+def test_bad_values_are_refused(asked, changes, said):
+    with pytest.raises(BadInput, match=said):
+        ascend.run(dataclasses.replace(asked, **changes))
+
+
+def test_a_truncated_ascent_is_named(asked):
+    ascend.run(asked)
+    asked.out.write_bytes(asked.out.read_bytes()[:500])
+    with pytest.raises(BadInput, match="class=3.npz is truncated"):
+        read_ascent(asked.out)

@@ -1,0 +1,83 @@
+"""What holds the project together: imports go down only, the two lists of versions agree, files stay short."""
+
+import ast
+import re
+import sys
+
+import pytest
+import yaml
+
+from steps.run.fingerprint import direct_imports
+from tests.conftest import ROOT
+
+SOURCES = sorted((ROOT / "steps").rglob("*.py"))
+MAY_IMPORT = {
+    "top": {"data", "nets", "run", "maths"},
+    "data": {"data", "run", "maths"},
+    "run": {"run"},
+    "maths": {"maths"},
+}
+MAY_IMPORT["nets"] = {"nets", "data", "run", "maths"}
+PACKAGE_OF = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down_only(path):
+    layer = path.parent.name if path.parent.name != "steps" else "top"
+    imported = {name.split(".")[1] for name in direct_imports(path, "steps") if "." in name}
+    layers = {name if name in MAY_IMPORT else "top" for name in imported}
+    # settings is read by the workflow alone, which plans with the class names.
+    allowed = MAY_IMPORT[layer] | ({"data"} if path.name == "settings.py" else set())
+    assert layers <= allowed, f"{path.name} imports from {layers - allowed}"
+
+
+@pytest.mark.parametrize("step", ["ascend", "certify", "train"])
+def test_short_jobs_import_nothing_slow(step):
+    import subprocess
+
+    slow = ["torchvision", "pandas", "matplotlib", "sklearn", "snakemake"] + (["scipy"] if step == "ascend" else [])
+    code = f"import sys, steps.{step}; print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def locked(name: str) -> dict[str, str]:
+    """Return package -> version of a lock file in envs/, as Python 3.12 would install it."""
+    pins = {}
+    for package, version, marker in re.findall(
+        r"^([a-z0-9-]+)==(\S+)(?: ; ([^\\]*?))? \\$", (ROOT / "envs" / name).read_text(), re.M
+    ):
+        if "< '3.12'" not in marker:
+            pins[package] = version
+    return pins
+
+
+def test_the_conda_environment_has_the_locked_versions_of_all_that_steps_import():
+    *_, pip = yaml.safe_load((ROOT / "envs" / "torch.yaml").read_text())["dependencies"]
+    conda = dict(line.split("==") for line in pip["pip"])
+    pins = locked("requirements.txt")
+    assert conda == {name: pins[name] for name in conda}
+    imported = set()
+    for path in SOURCES:
+        if path.name == "settings.py":  # read by Snakemake, not by a step
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.split(".")[0])
+    third_party = imported - set(sys.stdlib_module_names) - {"steps"}
+    assert {PACKAGE_OF.get(name, name) for name in third_party} == set(conda)
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "test.txt", "uv.txt"])
+def test_locks_are_hashed_and_name_no_host(name):
+    text = (ROOT / "envs" / name).read_text()
+    entries = re.findall(r"^[a-z0-9-]+==.*?(?=^\S|\Z)", text, re.M | re.S)
+    assert entries and all("--hash=sha256:" in entry for entry in entries)
+    assert "://" not in text and "--index" not in text
+
+
+def test_no_source_file_is_above_300_lines():
+    sources = [*SOURCES, *(ROOT / "workflow").rglob("*.py"), *(ROOT / "workflow").rglob("*.smk")]
+    assert not {path: n for path in sources if (n := len(path.read_text().splitlines())) > 300}

@@ -1,0 +1,135 @@
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+
+from steps import train
+from steps.nets.model import load_model
+from steps.run.errors import BadInput
+from tests.conftest import ROOT, run_step
+
+SMALL = {
+    "architecture": "fast_resnet",
+    "width": 4,
+    "objective": "gaussian",
+    "sigma": 0.25,
+    "epochs": 6,
+    "batch": 32,
+    "learning_rate": 0.1,
+    "shift": 1,
+    "precision": "float32",
+}
+
+
+def config(dataset, out, **changes):
+    return train.Config(data=dataset, out=out / "gaussian-0.25" / "model.safetensors", **SMALL | changes)
+
+
+def flags(config):
+    pairs = ((f.name, getattr(config, f.name), f.default) for f in dataclasses.fields(config))
+    return [
+        word
+        for name, value, default in pairs
+        if value != default
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    ]
+
+
+@pytest.fixture(scope="module")
+def trained(dataset, tmp_path_factory):
+    """A whole training, uninterrupted: its config and its summary."""
+    asked = config(dataset, tmp_path_factory.mktemp("whole"))
+    return asked, train.run(asked)
+
+
+def test_training_learns_and_says_how_well(trained):
+    asked, summary = trained
+    assert summary["noisy_accuracy"] > 0.6 and summary["n"] == 359
+    low, high = summary["noisy_accuracy_95"]
+    assert low < summary["noisy_accuracy"] < high
+    history = pd.read_csv(asked.out.with_name("history.csv"))
+    assert history.epoch.tolist() == [1, 2, 3, 4, 5, 6]
+    assert history.loss.iloc[-1] < 0.6 * history.loss.iloc[0]
+    assert json.loads(asked.out.with_name("summary.json").read_text())["parameters"] == summary["parameters"]
+    loaded = load_model(asked.out, torch.device("cpu"))
+    assert loaded.identity.objective == {"name": "gaussian", "sigma": 0.25}
+    assert not asked.out.with_name("checkpoints").exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_interrupted_at_any_moment_it_ends_with_the_same_network(trained, tmp_path, how):
+    whole, _ = trained
+    asked = dataclasses.replace(whole, out=tmp_path / "m" / "model.safetensors", checkpoint_seconds=0.05)
+    command = [sys.executable, "-m", "steps.train", *flags(asked)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=_one_thread())
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob("m/checkpoints/*.checkpoint")) and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (143 if how == signal.SIGTERM else -9)
+    assert how == signal.SIGKILL or "checkpoint saved at step" in said
+    assert not asked.out.exists()
+    again = run_step("train", *flags(asked), env=_one_thread())
+    assert again.returncode == 0 and "goes on from step" in again.stderr
+    assert asked.out.read_bytes() == whole.out.read_bytes()
+
+
+@pytest.mark.parametrize("objective", ["standard", "adversarial"])
+def test_other_objectives_train(dataset, tmp_path, objective):
+    attack = {"epsilon": 0.5, "attack_steps": 2, "attack_step": 0.3} if objective == "adversarial" else {}
+    summary = train.run(config(dataset, tmp_path, objective=objective, epochs=4, **attack))
+    assert summary["clean_accuracy"] > 0.6
+    assert ("adversarial_accuracy" in summary) == (objective == "adversarial")
+
+
+def test_bfloat16_trains_too(dataset, tmp_path):
+    summary = train.run(config(dataset, tmp_path, epochs=4, precision="bfloat16"))
+    assert summary["clean_accuracy"] > 0.6
+    assert (
+        load_model(tmp_path / "gaussian-0.25" / "model.safetensors", torch.device("cpu")).identity.precision
+        == "bfloat16"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sigma": -1.0}, "sigma is -1: objective gaussian needs it above 0"),
+        ({"sigma": float("nan")}, "sigma is nan"),
+        ({"objective": "trades"}, "'trades' is unknown: choose from"),
+        ({"architecture": "vgg"}, "'vgg' is unknown: choose from"),
+        ({"epochs": 0}, "epochs is 0: must be at least 1"),
+        ({"precision": "float8"}, "'float8' is unknown: choose from auto, float32, bfloat16"),
+        ({"learning_rate": 1e12}, "the loss is (nan|inf) in epoch .*learning_rate 1e\\+12 is too high"),
+    ],
+)
+def test_bad_values_are_refused(dataset, tmp_path, changes, said):
+    with pytest.raises(BadInput, match=said):
+        train.run(config(dataset, tmp_path, **{"epochs": 1} | changes))
+
+
+def test_pictures_that_are_files_train_with_worker_processes(tmp_path, folder):
+    from steps import fetch
+
+    data = tmp_path / "fetch" / "dataset.json"
+    statistics = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
+    fetch.run(fetch.Config(kind="imagefolder", root=folder, size=16, storage="files", out=data, **statistics))
+    asked = config(data, tmp_path, flip=True, crop=True, workers=2, epochs=2, batch=4, shift=0)
+    assert train.run(asked)["n"] == 8
+    (folder / "train" / "dog" / "3.png").write_bytes(b"no picture")
+    with pytest.raises(BadInput, match="cannot read the picture .*dog/3.png"):
+        train.run(dataclasses.replace(asked, workers=0, seed=1))
+
+
+def _one_thread():
+    import os
+
+    return os.environ | {"OMP_NUM_THREADS": "1"}

@@ -1,0 +1,243 @@
+"""The workflow on a tiny experiment, from fetch to montage; then what is rerun after which change."""
+
+import copy
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT, copy_project
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+TINY = {
+    "dataset": {"kind": "digits", "size": 8},
+    "architecture": {"name": "fast_resnet", "width": 4},
+    "train": {"epochs": 1, "batch": 64, "learning_rate": 0.1},
+    "models": [{"objective": "standard"}, {"objective": "gaussian", "sigma": 0.25}],
+    "certify": {"images": 4, "n0": 5, "n": 50, "alpha": 0.1},
+    "ascend": {
+        "views": [{"model": "standard", "sigma": 0}, {"model": "gaussian-0.25", "sigma": 0.25}],
+        "epsilon": [2],
+        "classes": ["3", "7"],
+        "images": 2,
+        "steps": 2,
+        "step": 0.5,
+        "draws": 2,
+        "check_draws": 4,
+    },
+    "montage": {"headline_epsilon": 2},
+}
+
+
+def snakemake(project: Path, *words: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", *words]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=300)
+
+
+def write_config(project: Path, experiment: dict = TINY) -> None:
+    (project / "config.yaml").write_text(yaml.safe_dump({"run": ["tiny"], "experiments": {"tiny": experiment}}))
+
+
+def planned(project: Path, *targets: str) -> Counter:
+    """Return how many jobs of each rule a dry run plans."""
+    done = snakemake(project, "-n", *targets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = re.findall(r"^(\w+) +(\d+)$", (done.stdout + done.stderr).partition("Job stats:")[2], re.M)
+    return Counter({rule: int(count) for rule, count in rows if rule not in ("total", "all", "tiny")})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A copy of the project in which the tiny experiment has run."""
+    project = copy_project(tmp_path_factory.mktemp("project"))
+    write_config(project)
+    done = snakemake(project, "--cores", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project
+
+
+@pytest.fixture
+def project(finished):
+    """The finished project; what a test changes in it is put back."""
+    kept = {path: path.read_bytes() for path in [*finished.rglob("*.py"), *finished.rglob("*.smk")]}
+    yield finished
+    for path, content in kept.items():
+        if path.read_bytes() != content:
+            path.write_bytes(content)
+    write_config(finished)
+
+
+def test_it_makes_what_the_readme_says_and_then_has_nothing_to_do(project):
+    results = project / "results" / "tiny"
+    montages = sorted(path.name for path in (results / "montage").iterdir())
+    assert montages == ["class=3.png", "class=7.png", "eps=2.png", "headline.png"]
+    assert (results / "certified_accuracy.csv").read_text().startswith("model,sigma,radius,accuracy,low,high,n")
+    assert (results / "train" / "gaussian-0.25" / "summary.json").is_file()
+    assert "python -m steps.ascend" in (results / "logs/ascend/standard/sigma=0/eps=2/class=3.log").read_text()
+    assert planned(project) == Counter()
+    assert planned(project, "tiny") == Counter()
+
+
+ALL_ASCENTS = {"ascend": 4, "montage_class": 2, "montage_eps": 1, "montage_headline": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "jobs"),
+    [
+        # One more epsilon: its ascents and montages; the class montages show it too. The headline does not.
+        (lambda c: c["ascend"].update(epsilon=[2, 3]), {"ascend": 4, "montage_class": 2, "montage_eps": 1}),
+        (
+            lambda c: c["models"].append({"objective": "gaussian", "sigma": 0.5}),
+            {"train": 1, "certify": 1, "certified_accuracy": 1},
+        ),
+        (lambda c: c["certify"].update(n=60), {"certify": 1, "certified_accuracy": 1}),
+        (lambda c: c["ascend"].update(steps=3), ALL_ASCENTS),
+        (
+            lambda c: (
+                c["models"][1].update(objective="adversarial", epsilon=1, attack_steps=1, attack_step=1)
+                or (c["models"][1].pop("sigma") and c["ascend"].update(views=c["ascend"]["views"][:1]))
+            ),
+            None,
+        ),
+    ],
+    ids=["epsilon", "sigma", "draws", "steps", "other model"],
+)
+def test_a_changed_value_reruns_what_depends_on_it(project, change, jobs):
+    experiment = copy.deepcopy(TINY)
+    change(experiment)
+    if jobs is None:  # no gaussian model is left, so there is nothing to certify: said, not stumbled over
+        experiment["certify"]["also"] = [{"model": "adversarial-1", "sigma": 0.25}]
+        jobs = {
+            "train": 1,
+            "certify": 1,
+            "certified_accuracy": 1,
+            "montage_class": 2,
+            "montage_eps": 1,
+            "montage_headline": 1,
+        }
+    write_config(project, experiment)
+    assert planned(project) == Counter(jobs)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "jobs"),
+    [
+        ("steps/maths/ascent.py", "weights = parts.softmax(dim=0)", "weights = parts.exp()", ALL_ASCENTS),
+        ("steps/maths/ascent.py", "import math\n", "# A comment.\nimport math\n", {}),
+        ("steps/maths/ascent.py", '"""Targeted ascent', '"""Ascent', {}),
+        ("steps/maths/confidence.py", "(1 - coverage) / 2", "(1 - coverage) / 3", None),
+        (
+            "steps/montage.py",
+            "GAP = 4",
+            "GAP = 5",
+            {"montage_class": 2, "montage_eps": 1, "montage_headline": 1},
+        ),
+    ],
+    ids=["formula", "comment", "docstring", "interval", "montage"],
+)
+def test_edited_code_reruns_what_depends_on_it(project, file, old, new, jobs):
+    text = (project / file).read_text()
+    assert text.count(old) == 1
+    (project / file).write_text(text.replace(old, new))
+    found = planned(project)
+    if jobs is None:  # train, certify and certified_accuracy print intervals; fetch does not
+        assert found["fetch"] == 0 and found["train"] == 2 and found["certified_accuracy"] == 1
+    else:
+        assert found == Counter(jobs)
+
+
+def test_a_deleted_montage_is_rebuilt_alone_and_the_same(project):
+    montage = project / "results/tiny/montage/class=3.png"
+    content = montage.read_bytes()
+    montage.unlink()
+    assert planned(project) == {"montage_class": 1}
+    done = snakemake(project, "--cores", "1", "results/tiny/montage/class=3.png")
+    assert done.returncode == 0 and montage.read_bytes() == content
+
+
+def test_one_path_plans_only_what_it_needs(tmp_path):
+    write_config(copy_project(tmp_path))
+    jobs = planned(tmp_path, "results/tiny/montage/class=3.png")
+    assert jobs == {"fetch": 1, "train": 2, "ascend": 2, "montage_class": 1}
+
+
+def test_dag_can_be_drawn(project):
+    done = snakemake(project, "--dag", "dot", "--", "results/tiny/montage/class=3.png")
+    assert done.returncode == 0 and "digraph" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("results/tiny/montage/class=x.png", "unknown class 'x' in a path; experiment tiny has 3, 7"),
+        ("results/huge/montage/headline.png", "unknown experiment 'huge' in a path; config.yaml has tiny"),
+        ("huge", "unknown target 'huge': ask for an experiment (tiny) or a path under results/"),
+        ("results/tiny/montage/eps=0.png", "eps=0 in a path: must be a number above 0"),
+        (
+            "results/tiny/ascend/standard/sigma=-1/eps=2/class=3.npz",
+            "sigma=-1 in a path: must be a number 0 or above",
+        ),
+        ("results/tiny/certify/standard/sigma=nan.tsv", "sigma=nan in a path: must be a number above 0"),
+        (
+            "results/tiny/train/gaussian-9/model.safetensors",
+            "unknown model 'gaussian-9' in a path; experiment tiny has",
+        ),
+    ],
+)
+def test_bad_targets_say_what_is_allowed(project, target, said):
+    done = snakemake(project, "-n", target)
+    assert done.returncode != 0 and said in done.stdout + done.stderr
+
+
+def test_a_bad_config_stops_everything_and_loses_nothing(project):
+    before = {path: path.read_bytes() for path in (project / "results").rglob("*.*") if path.is_file()}
+    experiment = copy.deepcopy(TINY)
+    experiment["certify"]["alpha"] = 2
+    write_config(project, experiment)
+    done = snakemake(project, "--cores", "1")
+    assert done.returncode != 0
+    assert "config.experiments.tiny.certify.alpha is 2: must be below 1" in done.stdout + done.stderr
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_a_failed_step_is_one_clear_line(project):
+    model = project / "results/tiny/train/standard/model.safetensors"
+    content = model.read_bytes()
+    try:
+        model.write_bytes(content[:100])
+        done = snakemake(project, "--cores", "1", "--forcerun", "ascend", "--rerun-triggers", "mtime", "--",
+                         "results/tiny/ascend/standard/sigma=0/eps=2/class=3.npz")  # fmt: skip
+        assert done.returncode != 0
+        assert "model.safetensors is truncated or no safetensors file" in done.stdout + done.stderr
+    finally:
+        model.write_bytes(content)
+
+
+def test_two_runs_at_once_are_refused_and_explained(project):
+    for montage in (project / "results/tiny/montage").iterdir():
+        montage.unlink()
+    first = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "1"],
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 60
+    while not list(project.glob(".snakemake/locks/*.lock")) and time.monotonic() < until:
+        time.sleep(0.01)
+    second = snakemake(project, "--cores", "1")
+    assert second.returncode != 0 and "cannot be locked" in second.stdout + second.stderr
+    assert first.wait(timeout=120) == 0
+    assert "--unlock" in (ROOT / "README.md").read_text()
+
+
+def test_conda_environments_exist_for_every_step(project):
+    for rules in (project / "workflow" / "rules").glob("*.smk"):
+        for named in re.findall(r'conda:\s+"(.*?)"', rules.read_text()):
+            assert (rules.parent / named).resolve().is_file()

@@ -112,7 +112,7 @@ class _Files(torch.utils.data.Dataset):
         self.split, self.augmentation, self.key = split, augmentation, key
 
     def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
-        size, path = self.split.description.size, self.split.paths[place]
+        size, path = self.split.description.size, self.split.path(place)
         if self.augmentation is None:
             pixels = decode(path, size)
         else:

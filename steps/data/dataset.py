@@ -20,7 +20,7 @@ from steps.run.files import write_bytes, write_text
 
 @dataclass(frozen=True)
 class Pictures:
-    """One split: `images` is uint8 [N, C, size, size], or N paths below the root; `labels` is int64 [N]."""
+    """One split: `images` is uint8 [N, C, size, size], or N paths below the root in UTF-8; `labels` is int64 [N]."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -91,22 +91,25 @@ class Split:
         """Open split "train" or "test" of the dataset whose ``dataset.json`` is at `path`."""
         self.description = read_description(path)
         images_path, labels_path = split_paths(Path(path), split)
-        # Copy-on-write: pages are shared with other jobs, and PyTorch wants an array that could be written to.
         self.labels = torch.from_numpy(np.load(labels_path))
-        images = np.load(images_path, mmap_mode="c" if self.description.storage == "arrays" else None)
-        self.pixels = torch.from_numpy(images) if self.description.storage == "arrays" else None
-        self.paths = None if self.pixels is not None else [Path(self.description.root) / str(p) for p in images]
+        # Copy-on-write: pages are shared with other jobs, and PyTorch wants an array that could be written to.
+        self._images = np.load(images_path, mmap_mode="c")
+        self.pixels = torch.from_numpy(self._images) if self.description.storage == "arrays" else None
 
     def __len__(self) -> int:
         """Return the number of pictures."""
         return len(self.labels)
+
+    def path(self, place: int) -> Path:
+        """Return the path of the picture at `place`, where pictures are files."""
+        return Path(self.description.root) / self._images[place].decode()
 
     def images(self, places: Tensor | list[int]) -> Tensor:
         """Return the pictures at `places` (int64 [B]), centred: float32 [B, C, size, size] in [0, 1]."""
         places = torch.as_tensor(places)
         if self.pixels is not None:
             return self.pixels[places].float() / 255
-        decoded = [decode(self.paths[place], self.description.size) for place in places.tolist()]
+        decoded = [decode(self.path(place), self.description.size) for place in places.tolist()]
         return torch.from_numpy(np.stack(decoded)).float() / 255
 
     def every(self, count: int) -> list[int]:

@@ -112,12 +112,12 @@ def _folder_split(root: Path, split: str, classes: tuple[str, ...], size: int, s
             raise BadInput(f"class {name!r} is empty: {root / split / name} holds no {', '.join(SUFFIXES)}")
         paths += [path.relative_to(root).as_posix() for path in found]
         labels += [label] * len(found)
-    listed = shuffled(Pictures(np.array(paths), np.array(labels, np.int64)), seed, split)
+    listed = shuffled(Pictures(np.array([path.encode() for path in paths]), np.array(labels, np.int64)), seed, split)
     if storage == "files":
         return listed
     images = np.empty((len(paths), 3, size, size), np.uint8)
     progress = Progress(f"decode {root / split}", len(paths), "pictures")
     for place, path in enumerate(listed.images):
-        images[place] = decode(root / str(path), size)
+        images[place] = decode(root / path.decode(), size)
         progress.advance()
     return Pictures(images, listed.labels)

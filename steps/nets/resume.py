@@ -61,4 +61,4 @@ def _read(path: Path) -> dict | None:
     if raw[: len(MAGIC)] != MAGIC or raw[len(MAGIC) : len(MAGIC) + 32] != hashlib.sha256(content).digest():
         logger.warning("checkpoint %s is torn: not used", path)
         return None
-    return torch.load(io.BytesIO(content), weights_only=True)
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -116,6 +116,9 @@ def _dataset_faults(experiment: dict, where: str) -> Iterator[str]:
         yield f"{where}.dataset: root is missing; kind {dataset['kind']} needs the folder of its pictures"
     if dataset.get("storage") == "files" and not (dataset.get("mean") and dataset.get("std")):
         yield f"{where}.dataset: storage files needs mean and std of each channel: they are not computed"
+    wrong = "shift" if dataset.get("storage") == "files" else "crop"
+    if experiment["train"].get(wrong):
+        yield f"{where}.train.{wrong}: storage {dataset.get('storage', 'arrays')} does not know it; leave it out"
     known = KNOWN.get(dataset["kind"])
     if known and classes != "all" and (unknown := [name for name in classes if name not in known]):
         yield f"{where}.ascend.classes: unknown class {', '.join(unknown)}; {dataset['kind']} has {', '.join(known)}"

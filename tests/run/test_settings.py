@@ -60,7 +60,7 @@ def test_the_config_that_we_ship_is_valid():
         ("architecture.name", "vgg", r"architecture\.name is 'vgg': choose from fast_resnet, resnet20"),
         ("dataset.kind", "svhn", r"dataset\.kind is 'svhn': choose from digits, cifar10, imagefolder"),
         ("dataset.kind", "imagefolder", r"dataset: root is missing; kind imagefolder needs"),
-        ("dataset.storage", "files", r"dataset: storage files needs mean and std"),
+        ("train.crop", True, r"train\.crop: storage arrays does not know it"),
     ],
 )
 def test_bad_values_get_one_line_that_says_where_and_what_is_allowed(path, value, said):

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -165,6 +166,19 @@ def test_one_path_plans_only_what_it_needs(tmp_path):
     write_config(copy_project(tmp_path))
     jobs = planned(tmp_path, "results/tiny/montage/class=3.png")
     assert jobs == {"fetch": 1, "train": 2, "ascend": 2, "montage_class": 1}
+
+
+def test_anyones_pictures_with_any_class_names(tmp_path, folder):
+    experiment = copy.deepcopy(TINY)
+    experiment["dataset"] = {"kind": "imagefolder", "root": str(folder), "size": 16}
+    experiment["ascend"] |= {"classes": "all", "views": [{"model": "standard", "sigma": 0}]}
+    write_config(copy_project(tmp_path / "project"), experiment)
+    montage = tmp_path / "project/results/tiny/montage/class=a cat's.png"
+    done = snakemake(tmp_path / "project", "--cores", "2", str(montage.relative_to(tmp_path / "project")))
+    assert done.returncode == 0 and montage.is_file(), done.stdout + done.stderr
+    shutil.rmtree(folder / "train")
+    done = snakemake(tmp_path / "project", "-n")
+    assert done.returncode != 0 and "experiment tiny: no folder" in done.stdout + done.stderr
 
 
 def test_dag_can_be_drawn(project):

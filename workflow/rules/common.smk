@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -67,6 +68,7 @@ def number_of(wildcards, name, zero=False):
     refuse(f"{name}={text} in a path: must be a number {'0 or ' if zero else ''}above 0, written shortly (4, not 4.0)")
 
 
+@cache
 def classes_of(name):
     """Return the target classes of the experiment `name`."""
     experiment = config["experiments"][name]

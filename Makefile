@@ -12,7 +12,7 @@ UV := $(BIN)/uv pip
 .DELETE_ON_ERROR:
 
 run: .venv/installed
-	$(BIN)/snakemake --cores $(CORES)
+	$(BIN)/snakemake --profile local --cores $(CORES)
 	@echo; echo "Look at:"; ls -1 results/*/montage/headline.png results/*/certified_accuracy.png
 
 # Hashes pin every file; bytecode is compiled now, so that no job pays for it later.

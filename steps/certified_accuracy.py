@@ -7,6 +7,7 @@ images.
 
 import json
 from dataclasses import dataclass
+from math import floor
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,9 @@ def _draw(read: list[tuple[pd.DataFrame, dict]], out: Path) -> None:
         radii = np.unique(np.concatenate([[0.0], rows.radius[rows.correct == 1]]))
         steps = np.array([certified_accuracy(rows, radius)[:3] for radius in radii])
         edges, steps = np.append(radii, radii[-1]), np.vstack([steps, [0, *interval(0, len(rows))]])
-        label = f"{facts['model']}, σ = {facts['sigma']:g} (ACR {average_certified_radius(rows):.3f})"
+        label = (
+            f"{facts['model']}, σ = {facts['sigma']:g} (ACR {floor(1000 * average_certified_radius(rows)) / 1000:.3f})"
+        )
         (line,) = axes.step(edges, steps[:, 0], where="pre", label=label)
         axes.fill_between(edges, steps[:, 1], steps[:, 2], step="pre", alpha=0.15, color=line.get_color(), lw=0)
     facts = read[0][1]

@@ -24,6 +24,7 @@ from steps.run.device import pick_device
 from steps.run.errors import BadInput
 from steps.run.files import write_text
 from steps.run.fingerprint import fingerprint
+from steps.run.lock import sole_writer
 from steps.run.log import logger
 from steps.run.progress import Progress
 
@@ -50,6 +51,11 @@ class Config:
 def run(config: Config) -> Path:
     """Certify and return the path of the table. Raises BadInput, naming the image where one is at fault."""
     _check(config)
+    with sole_writer(config.out):
+        return _run(config)
+
+
+def _run(config: Config) -> Path:
     device = pick_device()
     model = load_model(config.model, device)
     test = Split(config.data, "test")
@@ -88,7 +94,7 @@ def recover(partial: Path, places: list[int]) -> int:
 
     """
     header = "\t".join(COLUMNS) + "\n"
-    lines = partial.read_text(encoding="utf-8").splitlines(keepends=True) if partial.is_file() else []
+    lines = partial.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if partial.is_file() else []
     whole = 0
     if lines and lines[0] == header:
         for line, place in zip(lines[1:], places, strict=False):

@@ -37,7 +37,10 @@ def run(config: Config) -> Description:
     """Fetch, check and write the dataset. Raises BadInput as the functions of `steps.data.sources` do."""
     splits, classes = _pictures(config)
     mean, std = config.mean, config.std
-    if not (mean and std):
+    channels = _channels(splits["train"].images)
+    if len(mean) != len(std) or len(mean) not in (0, channels):
+        raise BadInput(f"mean has {len(mean)} values and std {len(std)}: both need {channels}, one a channel, or none")
+    if not mean:
         if config.storage == "files":
             raise BadInput(
                 "storage 'files' needs the mean and std of each channel in the config: they are not computed"
@@ -48,7 +51,7 @@ def run(config: Config) -> Description:
         splits,
         kind=config.kind,
         classes=classes,
-        channels=len(mean),
+        channels=channels,
         size=config.size,
         storage=config.storage,
         root=str(config.root or ""),
@@ -57,7 +60,7 @@ def run(config: Config) -> Description:
     )
     logger.info(
         "%s: %d training and %d test pictures of %d classes, %d x %d x %d, fingerprint %s",
-        *(config.kind, described.train, described.test, len(classes), len(mean), config.size, config.size),
+        *(config.kind, described.train, described.test, len(classes), channels, config.size, config.size),
         described.fingerprint,
     )
     return described
@@ -70,6 +73,10 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
     means = [float(w @ values) for w in weights]
     stds = [float(np.sqrt(w @ (values - m) ** 2)) for w, m in zip(weights, means, strict=True)]
     return tuple(round(m, 4) for m in means), tuple(max(round(s, 4), 1e-3) for s in stds)
+
+
+def _channels(images: np.ndarray) -> int:
+    return images.shape[1] if images.ndim == 4 else 3  # pictures that are files are decoded as RGB
 
 
 def _pictures(config: Config) -> tuple[dict[str, sources.Pictures], tuple[str, ...]]:

@@ -73,7 +73,8 @@ def by_epsilon(ascents: list[Ascent], blocks: int) -> tuple[list[Row], list[str]
     views = list(dict.fromkeys(ascent.settings.view for ascent in ascents))
     targets = list(dict.fromkeys(ascent.settings.target for ascent in ascents))
     cells = {(ascent.settings.view, ascent.settings.target): ascent for ascent in ascents}
-    if len(cells) != len(ascents) or len(cells) != len(views) * len(targets):
+    at_one_epsilon = len({ascent.settings.epsilon for ascent in ascents}) == 1
+    if not at_one_epsilon or len(cells) != len(ascents) or len(cells) != len(views) * len(targets):
         raise BadInput(
             f"{len(ascents)} ascents do not make a table of {len(views)} views by {len(targets)} classes: each view "
             "needs one ascent a class, all at one epsilon"
@@ -162,27 +163,33 @@ def draw(rows: list[Row], columns: list[str], title: str, text: str, out: Path) 
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set(xlim=(0, total_w), ylim=(total_h, 0))
+    plain = {"parse_math": False}  # a class may be named $x$
     corner = {
+        **plain,
         "fontsize": 8,
         "color": "white",
         "va": "bottom",
         "path_effects": [withStroke(linewidth=2, foreground="black")],
     }
-    axes.text(MARGIN, 22, title, fontsize=13, weight="bold", va="center")
+    axes.text(MARGIN, 22, title, fontsize=13, weight="bold", va="center", **plain)
     for number, name in enumerate(columns):
         shown = textwrap.shorten(name, max(8, int(cell_w / 6.2)), placeholder="…")
-        axes.text(left + number * (cell_w + GAP) + cell_w / 2, top - 6, shown, fontsize=9, ha="center", va="bottom")
+        axes.text(
+            left + number * (cell_w + GAP) + cell_w / 2, top - 6, shown, fontsize=9, ha="center", va="bottom", **plain
+        )
     y = top
     for row in rows:
         y += row.space
-        axes.text(left - 8, y + cell_h / 2, "\n".join(_wrapped(row.label)), fontsize=9, ha="right", va="center")
+        axes.text(
+            left - 8, y + cell_h / 2, "\n".join(_wrapped(row.label)), fontsize=9, ha="right", va="center", **plain
+        )
         for number, (picture, note) in enumerate(zip(row.pictures, row.notes, strict=True)):
             x = left + number * (cell_w + GAP)
             canvas[y : y + cell_h, x : x + cell_w] = _enlarged(picture, scale)
             axes.text(x + 2, y + cell_h - 1, note, **corner)
         y += cell_h + GAP
     for number, line in enumerate(lines):
-        axes.text(MARGIN, top + body_h + 22 + 15 * number, line, fontsize=8, color="#444444", va="center")
+        axes.text(MARGIN, top + body_h + 22 + 15 * number, line, fontsize=8, color="#444444", va="center", **plain)
     axes.imshow(canvas, extent=(0, total_w, total_h, 0), interpolation="nearest", aspect="auto", zorder=-1)
     save_figure(figure, out)
 

@@ -32,6 +32,7 @@ from steps.run.device import pick_device, pick_precision
 from steps.run.errors import BadInput
 from steps.run.files import write_text
 from steps.run.fingerprint import fingerprint
+from steps.run.lock import sole_writer
 from steps.run.log import logger
 from steps.run.progress import Progress
 
@@ -69,6 +70,11 @@ class Config:
 def run(config: Config) -> dict:
     """Train, write the model and return its summary. Raises BadInput on values that make no training."""
     _check(config)
+    with sole_writer(config.out):
+        return _run(config)
+
+
+def _run(config: Config) -> dict:
     device = pick_device()
     pictures = Split(config.data, "train")
     identity = _identity(config, pictures.description, pick_precision(config.precision, device))
@@ -95,7 +101,8 @@ def run(config: Config) -> dict:
     save_model(config.out, training.classifier.network, identity)
     write_text(config.out.with_name("history.csv"), _table(training.history))
     write_text(config.out.with_name("summary.json"), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    checkpoints.remove()
+    # The last one stays: should these files be lost or half written, the same command makes them again in seconds.
+    checkpoints.keep_newest()
     logger.info("%s: %s", label, ", ".join(f"{k} {v:.3f}" for k, v in summary.items() if k.endswith("accuracy")))
     return summary
 
@@ -141,13 +148,13 @@ def _fit(config: Config, training: Training, pictures: Split, checkpoints: Check
         number: signal.signal(number, lambda number, frame: told.append(number))
         for number in (signal.SIGTERM, signal.SIGINT)
     }
-    saved = time.monotonic()
+    saved = now = time.monotonic()
     training.classifier.train()
     try:
         for x, y in _to_the_end(config, training, pictures):
-            began = time.monotonic()
             training.step(x, y)
-            training.seconds += time.monotonic() - began
+            before, now = now, time.monotonic()
+            training.seconds += now - before
             note = ""
             if training.done % training.steps_an_epoch == 0:
                 row = training.end_epoch()
@@ -155,12 +162,15 @@ def _fit(config: Config, training: Training, pictures: Split, checkpoints: Check
             progress.advance(note=note)
             if told:
                 break
-            if time.monotonic() - saved > config.checkpoint_seconds:
+            if now - saved > config.checkpoint_seconds:
                 checkpoints.save(training.state())
                 saved = time.monotonic()
     except RuntimeError:
-        if not told:  # else it is a worker process that the same signal stopped
-            raise
+        # A worker process that the same signal stopped: this step may be half done, so it is not saved.
+        if told:
+            logger.error("told to stop: the same command goes on from the last checkpoint")
+            sys.exit(128 + told[0])
+        raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -207,7 +217,7 @@ def _summary(config: Config, training: Training, test: Split) -> dict:
 def _hits(config: Config, training: Training, test: Split, objective: Objective) -> int:
     """Count the test pictures classified correctly, in float32, under an objective's perturbation."""
     classifier = training.classifier.eval()
-    order = list(torch.arange(len(test)).split(500))
+    order = list(torch.arange(len(test)).split(config.batch))
     hits = 0
     for number, (x, y) in enumerate(batches(test, order, device=training.device, workers=config.workers)):
         x = perturb(objective, classifier, x, y, generator(training.device, config.seed, "evaluate", number))

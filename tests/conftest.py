@@ -68,7 +68,7 @@ def folder(tmp_path) -> Path:
     """Root of an image folder: 2 classes, 6 training and 4 test pictures each, 20 x 16 pixels, one class name odd."""
     source = np.random.default_rng(0)
     for split, count in (("train", 6), ("test", 4)):
-        for label, name in enumerate(("a cat's", "dog")):
+        for label, name in enumerate(("-a cat's $x^", "dog")):
             place = tmp_path / "pictures" / split / name
             place.mkdir(parents=True)
             for number in range(count):

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import torch
 from steps import certified_accuracy, certify
 from steps.nets.model import load_model, read_identity, save_model
 from steps.run.errors import BadInput
-from tests.conftest import ROOT, write_model
+from tests.conftest import ROOT, run_step, write_model
 
 COHEN = ["idx", "label", "predict", "radius", "correct", "time"]
 
@@ -32,7 +33,7 @@ def rows(path):
 def test_every_kth_image_gets_a_row_that_public_analyses_can_read(asked):
     table = pd.read_csv(certify.run(asked), delimiter="\t")
     assert list(table.columns[:6]) == COHEN
-    assert table.idx.tolist() == list(range(0, 12 * 29, 29))  # 359 // 12 = 29
+    assert table.idx.tolist() == [k * 359 // 12 for k in range(12)]
     assert (table.draws == 300).all() and (table.radius[table.predict == -1] == 0).all()
     assert (table.correct == (table.predict == table.label)).all()
     facts = json.loads(asked.out.with_suffix(".json").read_text())
@@ -71,6 +72,18 @@ def test_killed_it_goes_on_behind_the_last_whole_row(asked, tmp_path):
     final = pd.read_csv(certify.run(other), delimiter="\t")
     assert final.drop(columns="time").equals(whole)
     assert final.time.tolist()[: len(times)] == times and len(times) >= 3  # kept, not made anew
+
+
+def test_a_full_disk_keeps_the_rows_before_it(asked):
+    pairs = ((f.name, getattr(asked, f.name)) for f in dataclasses.fields(asked))
+    done = run_step(
+        "certify", *(w for k, v in pairs for w in (f"--{k}", v)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400)),
+    )  # fmt: skip
+    assert done.returncode == 2 and "File too large (its whole rows are kept for the next run)" in done.stderr
+    (partial,) = asked.out.parent.glob("*.partial.tsv")
+    assert partial.read_text().count("\n") >= 2 and not asked.out.exists()
+    assert len(rows(certify.run(asked))) == 12
 
 
 def test_rows_of_another_config_are_not_taken(asked):

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from steps.data.dataset import Split
-from steps.data.decode import decode
+from steps.data.decode import centre_square, decode
 from steps.maths.randomness import generator
+from steps.run.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,9 @@ def _decoded(
         num_workers=workers,
         pin_memory=device.type == "cuda",
     )
-    for pixels, labels in loader:
+    for pixels, labels, faults in loader:
+        for fault in filter(None, faults):
+            raise BadInput(fault)
         yield pixels.to(device, non_blocking=True).float() / 255, labels.to(device, non_blocking=True)
 
 
@@ -111,26 +115,31 @@ class _Files(torch.utils.data.Dataset):
     def __init__(self, split: Split, augmentation: Augmentation | None, key: tuple):
         self.split, self.augmentation, self.key = split, augmentation, key
 
-    def __getitem__(self, place: int) -> tuple[Tensor, Tensor]:
-        size, path = self.split.description.size, self.split.path(place)
+    def __getitem__(self, place: int) -> tuple[Tensor, Tensor, str]:
+        """Return pixels, label, and what is wrong with the file: raised here, it would come with a page of traces."""
+        size = self.split.description.size
+        try:
+            pixels, fault = self._pixels(place, size), ""
+        except BadInput as error:
+            pixels, fault = np.zeros((3, size, size), np.uint8), str(error)
+        return torch.from_numpy(np.ascontiguousarray(pixels)), self.split.labels[place], fault
+
+    def _pixels(self, place: int, size: int) -> np.ndarray:
+        path = self.split.path(place)
         if self.augmentation is None:
-            pixels = decode(path, size)
-        else:
-            source = np.random.default_rng(generator("cpu", *self.key, "augment", place).initial_seed())
-            pixels = decode(path, size, crop=lambda picture, _: self._cut(picture, size, source))
-        return torch.from_numpy(np.ascontiguousarray(pixels)), self.split.labels[place]
+            return decode(path, size)
+        source = np.random.default_rng(generator("cpu", *self.key, "augment", place).initial_seed())
+        return decode(path, size, crop=lambda picture, _: self._cut(picture, size, source))
 
-    def _cut(self, picture, size: int, source: np.random.Generator):
-        from PIL import Image
-
-        width, height = picture.size
-        left, top, wide, high = 0, 0, width, height
+    def _cut(self, picture: Image.Image, size: int, source: np.random.Generator) -> Image.Image:
         if self.augmentation.crop:
-            left, top, wide, high = random_crop(width, height, source)
-        box = (left, top, left + wide, top + high)
-        cut = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+            left, top, width, height = random_crop(*picture.size, source)
+            box = (left, top, left + width, top + height)
+            square = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+        else:
+            square = centre_square(picture, size)
         mirrored = self.augmentation.flip and source.random() < 0.5
-        return cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else cut
+        return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else square
 
 
 def random_crop(width: int, height: int, source: np.random.Generator) -> tuple[int, int, int, int]:

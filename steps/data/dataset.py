@@ -31,7 +31,8 @@ class Description:
     """What ``dataset.json`` says.
 
     `storage` is "arrays" (pixels lie in the .npy files) or "files" (paths below `root` do). `mean` and `std` are a
-    channel's, in units of [0, 1]. `fingerprint` identifies pictures, labels and their order.
+    channel's, in units of [0, 1]. `fingerprint` identifies pictures, labels and their order (pictures that are files:
+    by their names, sizes and times of change).
     """
 
     kind: str
@@ -62,6 +63,10 @@ def write_dataset(path: Path, splits: dict[str, Pictures], **facts) -> Descripti
             np.save(buffer, array)
             digest.update(buffer.getbuffer())
             write_bytes(target, buffer.getvalue())
+        if facts["storage"] == "files":
+            for name in splits[split].images:
+                status = (Path(facts["root"]) / name.decode()).stat()
+                digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
     sizes = {split: len(pictures.labels) for split, pictures in splits.items()}
     described = Description(**facts, **sizes, fingerprint=digest.hexdigest()[:12])
     write_text(path, json.dumps(asdict(described), indent=1, ensure_ascii=False) + "\n")
@@ -114,8 +119,8 @@ class Split:
 
     def every(self, count: int) -> list[int]:
         """Return the places of `count` pictures spread evenly over the split (of all, where it has no more)."""
-        step = max(1, len(self) // count)
-        return list(range(0, len(self), step))[:count]
+        count = min(count, len(self))
+        return [k * len(self) // count for k in range(count)]
 
     def first_of_others(self, label: int, count: int) -> list[int]:
         """Return the places of the first `count` pictures whose class is not `label`."""

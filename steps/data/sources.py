@@ -57,6 +57,8 @@ def cifar10(root: Path, size: int, seed: int) -> dict[str, Pictures]:
             are not CIFAR-10's, or `size` is not 32.
 
     """
+    from torchvision.datasets import CIFAR10
+
     batches, folder = root / "cifar-10-batches-py", root / "train"
     if not batches.is_dir() and folder.is_dir():
         if (found := folder_classes(folder)) != KNOWN["cifar10"]:
@@ -64,16 +66,13 @@ def cifar10(root: Path, size: int, seed: int) -> dict[str, Pictures]:
         return image_folder(root, size, seed, storage="arrays")
     if size != 32:
         raise BadInput(f"dataset size {size}: CIFAR-10's pictures have 32 pixels a side")
-    from torchvision.datasets import CIFAR10
-
     try:
-        sets = {
-            split: CIFAR10(root, train=split == "train", download=not batches.is_dir()) for split in ("train", "test")
-        }
+        # Where whole files lie there, torchvision only checks them; torn ones it fetches anew.
+        sets = {split: CIFAR10(root, train=split == "train", download=True) for split in ("train", "test")}
     except (OSError, RuntimeError) as error:
         raise BadInput(
-            f"no CIFAR-10: looked for {batches} (torchvision's files) and {folder} (an image folder), and the "
-            f"download failed ({error}); put either there, e.g. by unpacking cifar-10-python.tar.gz in {root}"
+            f"no CIFAR-10: looked for whole files in {batches} (torchvision's) and for {folder} (an image folder); "
+            f"the download failed ({error}); put either there, e.g. unpack cifar-10-python.tar.gz in {root}"
         ) from None
     return {
         split: Pictures(data.data.transpose(0, 3, 1, 2), np.asarray(data.targets, np.int64))

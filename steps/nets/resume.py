@@ -45,12 +45,12 @@ class Checkpoints:
         write_bytes(self._paths[self._next], MAGIC + hashlib.sha256(content).digest() + content)
         self._next = 1 - self._next
 
-    def remove(self) -> None:
-        """Remove the checkpoints of this folder: the training is done."""
+    def keep_newest(self) -> None:
+        """Remove all checkpoints of this folder but the newest: the training is done."""
+        newest = self._paths[1 - self._next]
         for path in self.folder.glob("*.checkpoint"):
-            path.unlink()
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+            if path != newest:
+                path.unlink()
 
 
 def _read(path: Path) -> dict | None:

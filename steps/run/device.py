@@ -11,10 +11,11 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def pick_device() -> torch.device:
-    """Return the GPU if one is visible, else the CPU, and log which; ask cuDNN for repeatable algorithms."""
+    """Return the GPU if one is visible, else the CPU, and log which. cuDNN is to be repeatable, in whole float32."""
     if torch.cuda.is_available():
         logger.info("device: cuda, %s", torch.cuda.get_device_name())
         torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
         return torch.device("cuda")
     logger.info("device: cpu, threads: %d", torch.get_num_threads())
     return torch.device("cpu")

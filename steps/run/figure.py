@@ -1,11 +1,13 @@
 """One look for every figure: Matplotlib without a display, colours that colour-blind readers can tell apart."""
 
 import io
+import warnings
 from pathlib import Path
 
 import matplotlib
 
 from steps.run.files import write_bytes
+from steps.run.log import logger
 
 matplotlib.use("agg")
 from matplotlib import pyplot as plt
@@ -29,6 +31,10 @@ plt.rcParams |= {
 def save_figure(figure: Figure, path: Path) -> None:
     """Write `figure` to `path` as PNG, whole or not at all; the same figure gives the same bytes. Closes it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", "Glyph .* missing")
+        figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     plt.close(figure)
+    if caught:
+        logger.warning("%s: no font here has all the letters: %s", path, caught[0].message)
     write_bytes(path, buffer.getvalue())

@@ -6,7 +6,8 @@ from steps.run.log import bar_wanted, logger
 
 
 class Progress:
-    """Counts work done. On a terminal it is a tqdm bar; elsewhere a line a tenth of the work, at most one in 5 s.
+    """Counts work done. On a terminal it is a tqdm bar; elsewhere a line now and then: at each
+    tenth of the work and each note (but 5 s apart), and at least every 2 minutes.
 
     Args:
         label: what is being done, e.g. "certify gaussian-0.5".
@@ -37,8 +38,9 @@ class Progress:
                 self._bar.close()
             return
         now = time.monotonic()
-        enough = (self.done - self._spoken) * 10 >= self.total and now - self._spoke >= 5
-        if enough or self.done >= self.total:
+        silent = now - self._spoke
+        due = note or (self.done - self._spoken) * 10 >= self.total
+        if (due and silent >= 5) or silent >= 120 or self.done >= self.total:
             rate = (self.done - self._first) / max(now - self._began, 1e-9)
             logger.info(
                 "%s: %d of %d %s, %.3g %s/s%s",

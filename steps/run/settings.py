@@ -106,8 +106,23 @@ def _contradictions(config: dict, reserved: tuple[str, ...]) -> Iterator[str]:
         if name in reserved or not name.isidentifier():
             yield f"{where}: an experiment's name must be letters, digits and _, and none of {', '.join(reserved)}"
         yield from _dataset_faults(experiment, where)
+        yield from _architecture_faults(experiment, where)
         # A faulty model may have another name than its user thinks: views are checked where all are sound.
         yield from list(_model_faults(experiment, where)) or _view_faults(experiment, where)
+
+
+def _unprintable(values: dict[str, float], where: str) -> Iterator[str]:
+    for name, value in values.items():
+        if float(f"{value:g}") != value:
+            yield f"{where}.{name} is {value}: paths hold 6 digits; write {value:g}"
+
+
+def _architecture_faults(experiment: dict, where: str) -> Iterator[str]:
+    name, has_width = experiment["architecture"]["name"], "width" in experiment["architecture"]
+    if has_width != (name == "fast_resnet"):
+        yield f"{where}.architecture: {name} {'takes no' if has_width else 'needs a'} width, the channels of its stem"
+    if name == "resnet50" and experiment["dataset"]["kind"] == "digits":
+        yield f"{where}.architecture: resnet50 takes pictures of 3 channels, digits have 1"
 
 
 def _dataset_faults(experiment: dict, where: str) -> Iterator[str]:
@@ -116,6 +131,10 @@ def _dataset_faults(experiment: dict, where: str) -> Iterator[str]:
         yield f"{where}.dataset: root is missing; kind {dataset['kind']} needs the folder of its pictures"
     if dataset.get("storage") == "files" and not (dataset.get("mean") and dataset.get("std")):
         yield f"{where}.dataset: storage files needs mean and std of each channel: they are not computed"
+    channels = 1 if dataset["kind"] == "digits" else 3
+    for name in ("mean", "std"):
+        if name in dataset and (len(dataset[name]) != channels or not {"mean", "std"} <= set(dataset)):
+            yield f"{where}.dataset.{name} is {dataset[name]}: mean and std go together, {channels} values each"
     wrong = "shift" if dataset.get("storage") == "files" else "crop"
     if experiment["train"].get(wrong):
         yield f"{where}.train.{wrong}: storage {dataset.get('storage', 'arrays')} does not know it; leave it out"
@@ -133,6 +152,7 @@ def _model_faults(experiment: dict, where: str) -> Iterator[str]:
                 f"{where}.models.{number}: objective {model['objective']} takes {takes or 'no value'}, "
                 f"but {has or 'none'} is given"
             )
+        yield from _unprintable({k: model[k] for k in ("sigma", "epsilon") if k in model}, f"{where}.models.{number}")
     names = [model_name(model) for model in experiment["models"]]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"{where}.models: {name} stands twice"
@@ -146,8 +166,10 @@ def _view_faults(experiment: dict, where: str) -> Iterator[str]:
     }
     for place, views in listed.items():
         for number, view in enumerate(views):
+            yield from _unprintable({"sigma": view["sigma"]}, f"{where}.{place}.{number}")
             if view["model"] not in names:
                 yield f"{where}.{place}.{number}: unknown model {view['model']!r}; known are {', '.join(names)}"
     headline, epsilons = experiment["montage"]["headline_epsilon"], experiment["ascend"]["epsilon"]
+    yield from _unprintable({str(k): value for k, value in enumerate(epsilons)}, f"{where}.ascend.epsilon")
     if headline not in epsilons:
         yield f"{where}.montage.headline_epsilon is {headline}: must be one of ascend.epsilon, {epsilons}"

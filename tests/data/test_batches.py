@@ -51,6 +51,12 @@ def test_without_augmentation_batches_are_the_pictures(split):
         assert torch.equal(x, split.images(chosen)) and torch.equal(y, split.labels[chosen])
 
 
+def test_without_a_random_crop_files_are_cut_as_for_testing(split):
+    places = [torch.tensor([3, 1])]
+    ((x, _),) = batches(split, places, device=CPU, augmentation=Augmentation(), key=(0, 0))
+    assert torch.equal(x, split.images(places[0]))
+
+
 def test_shifts_and_flips_agree_with_numpy():
     x = torch.rand(40, 2, 6, 6, generator=torch.Generator().manual_seed(0))
     moved = shift_and_flip(x, Augmentation(flip=True, shift=1), generator("cpu", 1)).numpy()

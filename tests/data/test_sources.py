@@ -38,7 +38,7 @@ def test_image_folders(tmp_path, folder, storage):
     known, train, test = fetched(
         tmp_path, kind="imagefolder", root=folder, size=16, storage=storage, mean=(0.5,) * 3, std=(0.2,) * 3
     )
-    assert (known.classes, len(train), len(test)) == (("a cat's", "dog"), 12, 8)
+    assert (known.classes, len(train), len(test)) == (("-a cat's $x^", "dog"), 12, 8)
     x = train.images(list(range(12)))
     assert tuple(x.shape) == (12, 3, 16, 16)
     # The pictures of class 1 were made brighter: labels and pictures stay together.
@@ -107,12 +107,33 @@ def test_cifar10_without_data_or_network_says_where_it_looked(tmp_path, monkeypa
         raise OSError("no route to host")
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", no_network)
-    with pytest.raises(BadInput, match=r"looked for .*cifar-10-batches-py.* and .*train.*no route to host.*put either"):
+    with pytest.raises(
+        BadInput,
+        match=r"looked for whole files in .*cifar-10-batches-py.* and for .*train.*no route to host.*put either",
+    ):
         fetched(tmp_path, kind="cifar10", root=tmp_path / "nothing", size=32)
 
 
+def test_torn_torchvision_files_are_fetched_anew(tmp_path, monkeypatch):
+    (tmp_path / "cifar" / CIFAR10.base_folder).mkdir(parents=True)
+    asked = []
+    monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", lambda *a, **k: asked.append(a))
+    with pytest.raises(BadInput, match="no CIFAR-10"):
+        fetched(tmp_path, kind="cifar10", root=tmp_path / "cifar", size=32)
+    assert asked
+
+
+def test_files_that_changed_are_other_data(tmp_path, folder):
+    settings = {"kind": "imagefolder", "root": folder, "size": 16, "storage": "files"}
+    settings |= {"mean": (0.5,) * 3, "std": (0.2,) * 3}
+    first = fetched(tmp_path / "1", **settings)[0].fingerprint
+    assert fetched(tmp_path / "2", **settings)[0].fingerprint == first
+    shutil.copyfile(folder / "train" / "dog" / "1.png", folder / "train" / "dog" / "2.png")
+    assert fetched(tmp_path / "3", **settings)[0].fingerprint != first
+
+
 def test_an_image_folder_that_is_not_cifar10_is_not_taken_for_it(tmp_path, folder):
-    with pytest.raises(BadInput, match="has the classes a cat's, dog; CIFAR-10 has airplane"):
+    with pytest.raises(BadInput, match="has the classes .*, dog; CIFAR-10 has airplane"):
         fetched(tmp_path, kind="cifar10", root=folder, size=32)
 
 
@@ -121,6 +142,8 @@ def test_unknown_kinds_and_missing_values_are_refused(tmp_path, folder):
         ({"kind": "svhn"}, "'svhn' is unknown: choose from digits, cifar10, imagefolder"),
         ({"kind": "imagefolder"}, "needs a root"),
         ({"kind": "imagefolder", "root": folder, "storage": "files"}, "needs the mean and std"),
+        ({"kind": "imagefolder", "root": folder, "mean": (0.5,), "std": (0.2,)}, "both need 3"),
+        ({"kind": "digits", "mean": (0.5,)}, "mean has 1 values and std 0: both need 1"),
         ({"kind": "cifar10", "root": folder.parent, "size": 16}, "32 pixels"),
     ):
         with pytest.raises(BadInput, match=said):

@@ -17,6 +17,20 @@ def test_bounds_agree_with_scipy_and_statsmodels(successes, draws):
     )
 
 
+def error_rate(p, draws, at):
+    """Return P(lower_bound at `at` > p) for successes ~ Bin(draws, p), exactly."""
+    return sum(stats.binom.pmf(s, draws, p) for s in range(draws + 1) if lower_bound(s, draws, at) > p)
+
+
+@pytest.mark.parametrize("p", [0.5, 0.69, 0.9, 0.99, 0.999])
+def test_the_bound_is_wrong_with_probability_alpha_at_most(p):
+    assert max(error_rate(p, draws, at=0.05) for draws in (20, 100, 400)) <= 0.05 + 1e-9
+
+
+def test_a_bound_at_twice_alpha_is_caught():
+    assert max(error_rate(p, 400, at=0.1) for p in (0.5, 0.69, 0.9)) > 0.07
+
+
 @pytest.mark.parametrize(
     ("successes", "draws", "alpha", "named"),
     [

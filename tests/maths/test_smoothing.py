@@ -66,8 +66,9 @@ def test_no_certificate_exceeds_the_true_radius(linear):
         true = abs(margin) / float(weight.norm())
         certified_wrongly = found.prediction != int(margin > 0) or found.radius > true
         wrong += found.prediction != ABSTAIN and certified_wrongly
-    # 15 expected at most; 5 standard deviations above that would be a defect.
-    assert wrong <= trials * alpha + 5 * math.sqrt(trials * alpha * (1 - alpha))
+    # 15 are expected at most; 3 standard deviations above that would be a defect. (The bound itself is checked exactly
+    # in test_confidence: this is the way from draws to radius.)
+    assert wrong <= trials * alpha + 3 * math.sqrt(trials * alpha * (1 - alpha))
 
 
 def test_the_radius_converges_to_the_true_one(linear):

@@ -1,6 +1,6 @@
 import pytest
 
-from steps.run.fingerprint import _parse, _syntax, fingerprint, import_closure
+from steps.run.fingerprint import SILENT, _parse, _syntax, fingerprint, import_closure
 
 BASE = {
     "pack/__init__.py": '"""Pack."""\n',
@@ -41,6 +41,10 @@ def test_formulas_count_wherever_they_are_imported_from(of):
     assert of(maths__ball=BASE["pack/maths/ball.py"].replace("2 * x", "3 * x")) != before
     assert of(late="k = 5\n") != before
     assert of(other="k = 5\n") == before
+
+
+def test_what_reaches_no_result_is_known_by_its_name():
+    assert import_closure("steps.train") >= SILENT
 
 
 def test_the_closure_of_a_step_is_what_it_imports():

@@ -1,10 +1,13 @@
 import copy
+import dataclasses
 
 import pytest
 import yaml
 
+from steps import ascend, certify, fetch, train
 from steps.nets.architectures import ARCHITECTURES
 from steps.nets.objectives import OBJECTIVES
+from steps.run.device import PRECISIONS
 from steps.run.errors import BadInput
 from steps.run.settings import NEEDS, certified_views, check_config, model_name
 from tests.conftest import ROOT
@@ -60,6 +63,10 @@ def test_the_config_that_we_ship_is_valid():
         ("architecture.name", "vgg", r"architecture\.name is 'vgg': choose from fast_resnet, resnet20"),
         ("dataset.kind", "svhn", r"dataset\.kind is 'svhn': choose from digits, cifar10, imagefolder"),
         ("dataset.kind", "imagefolder", r"dataset: root is missing; kind imagefolder needs"),
+        ("architecture.width", None, r"architecture: fast_resnet needs a width"),
+        ("architecture.name", "resnet20", r"architecture: resnet20 takes no width"),
+        ("dataset.mean", [0.5], r"dataset\.mean is \[0\.5\]: mean and std go together, 1 values each"),
+        ("ascend.epsilon", [4, 4.0000001], r"ascend\.epsilon\.1 is 4\.0000001: paths hold 6 digits; write 4"),
         ("train.crop", True, r"train\.crop: storage arrays does not know it"),
     ],
 )
@@ -97,5 +104,10 @@ def test_models_are_named_by_objective_and_value():
 
 def test_the_schema_knows_what_the_steps_know():
     properties = yaml.safe_load(SCHEMA.read_text())["$defs"]["experiment"]["properties"]
+    assert set(properties["dataset"]["properties"]["kind"]["enum"]) == set(fetch.KINDS)
+    assert set(properties["train"]["properties"]["precision"]["enum"]) == set(PRECISIONS)
+    for stage, step in (("dataset", fetch), ("train", train), ("certify", certify), ("ascend", ascend)):
+        flags = {field.name for field in dataclasses.fields(step.Config)}
+        assert set(properties[stage]["properties"]) - {"also", "views", "classes"} <= flags
     assert set(properties["architecture"]["properties"]["name"]["enum"]) == set(ARCHITECTURES)
     assert {name: kind.uses for name, kind in OBJECTIVES.items()} == NEEDS

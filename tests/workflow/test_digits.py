@@ -86,6 +86,7 @@ def test_it_makes_what_the_readme_says_and_then_has_nothing_to_do(project):
 
 
 ALL_ASCENTS = {"ascend": 4, "montage_class": 2, "montage_eps": 1, "montage_headline": 1}
+EVERYTHING = ALL_ASCENTS | {"train": 2, "certify": 1, "certified_accuracy": 1}
 
 
 @pytest.mark.parametrize(
@@ -99,31 +100,31 @@ ALL_ASCENTS = {"ascend": 4, "montage_class": 2, "montage_eps": 1, "montage_headl
         ),
         (lambda c: c["certify"].update(n=60), {"certify": 1, "certified_accuracy": 1}),
         (lambda c: c["ascend"].update(steps=3), ALL_ASCENTS),
+        (lambda c: c["train"].update(epochs=2), EVERYTHING),
+        # What decides speed and memory alone.
         (
             lambda c: (
-                c["models"][1].update(objective="adversarial", epsilon=1, attack_steps=1, attack_step=1)
-                or (c["models"][1].pop("sigma") and c["ascend"].update(views=c["ascend"]["views"][:1]))
+                c["train"].update(checkpoint_seconds=5),
+                c["certify"].update(batch=10),
+                c["ascend"].update(batch=9),
             ),
-            None,
+            {},
         ),
     ],
-    ids=["epsilon", "sigma", "draws", "steps", "other model"],
+    ids=["epsilon", "sigma", "draws", "steps", "epochs", "speed"],
 )
 def test_a_changed_value_reruns_what_depends_on_it(project, change, jobs):
     experiment = copy.deepcopy(TINY)
     change(experiment)
-    if jobs is None:  # no gaussian model is left, so there is nothing to certify: said, not stumbled over
-        experiment["certify"]["also"] = [{"model": "adversarial-1", "sigma": 0.25}]
-        jobs = {
-            "train": 1,
-            "certify": 1,
-            "certified_accuracy": 1,
-            "montage_class": 2,
-            "montage_eps": 1,
-            "montage_headline": 1,
-        }
     write_config(project, experiment)
     assert planned(project) == Counter(jobs)
+
+
+def test_without_anything_to_certify_there_is_no_certified_accuracy(tmp_path):
+    experiment = copy.deepcopy(TINY) | {"models": TINY["models"][:1]}
+    experiment["ascend"]["views"] = TINY["ascend"]["views"][:1]
+    write_config(copy_project(tmp_path), experiment)
+    assert planned(tmp_path)["certified_accuracy"] == planned(tmp_path)["certify"] == 0
 
 
 @pytest.mark.parametrize(
@@ -173,9 +174,13 @@ def test_anyones_pictures_with_any_class_names(tmp_path, folder):
     experiment["dataset"] = {"kind": "imagefolder", "root": str(folder), "size": 16}
     experiment["ascend"] |= {"classes": "all", "views": [{"model": "standard", "sigma": 0}]}
     write_config(copy_project(tmp_path / "project"), experiment)
-    montage = tmp_path / "project/results/tiny/montage/class=a cat's.png"
+    montage = tmp_path / "project/results/tiny/montage/class=-a cat's $x^.png"
     done = snakemake(tmp_path / "project", "--cores", "2", str(montage.relative_to(tmp_path / "project")))
     assert done.returncode == 0 and montage.is_file(), done.stdout + done.stderr
+    for split in ("train", "test"):
+        (folder / split / "dog").rename(folder / split / "{dog}")
+    done = snakemake(tmp_path / "project", "-n")
+    assert done.returncode != 0 and "class '{dog}' has braces" in done.stdout + done.stderr
     shutil.rmtree(folder / "train")
     done = snakemake(tmp_path / "project", "-n")
     assert done.returncode != 0 and "experiment tiny: no folder" in done.stdout + done.stderr

@@ -12,9 +12,11 @@ rule ascend:
     conda:
         "../../envs/torch.yaml"
     threads: threads_of
+    resources:
+        speed=speed_of("ascend"),
     params:
         flags=ascend_flags,
         code=fingerprint("steps.ascend"),
     shell:
         "python -m steps.ascend --model {input.model:q} --data {input.data:q} --out {output:q} {params.flags}"
-        " --code {params.code} --log {log:q}"
+        " {resources.speed} --code {params.code} --log {log:q}"

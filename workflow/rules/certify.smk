@@ -13,20 +13,20 @@ rule certify:
     conda:
         "../../envs/torch.yaml"
     threads: threads_of
+    resources:
+        speed=speed_of("certify"),
     params:
         flags=certify_flags,
         code=fingerprint("steps.certify"),
     shell:
         "python -m steps.certify --model {input.model:q} --data {input.data:q} --out {output.table:q} {params.flags}"
-        " --code {params.code} --log {log:q}"
+        " {resources.speed} --code {params.code} --log {log:q}"
 
 
 rule certified_accuracy:
     input:
-        tables=lambda wildcards: [
-            f"results/{wildcards.experiment}/certify/{view['model']}/sigma={view['sigma']:g}.tsv"
-            for view in certified_views(experiment_of(wildcards))
-        ],
+        tables=lambda wildcards: certificates(wildcards, "tsv"),
+        facts=lambda wildcards: certificates(wildcards, "json"),
     output:
         figure="results/{experiment}/certified_accuracy.png",
         table="results/{experiment}/certified_accuracy.csv",

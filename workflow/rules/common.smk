@@ -19,7 +19,8 @@ from steps.run.errors import BadInput
 from steps.run.fingerprint import fingerprint
 from steps.run.settings import certified_views, check_config, model_name
 
-RESERVED = ("all", "fetch", "train", "certify", "certified_accuracy", "ascend", "unknown_target")
+RESERVED = ("all", "unknown_target", "fetch", "train", "certify", "certified_accuracy", "ascend")
+RESERVED += ("montage_headline", "montage_eps", "montage_class")
 
 
 def refuse(message):
@@ -72,13 +73,22 @@ def number_of(wildcards, name, zero=False):
 def classes_of(name):
     """Return the target classes of the experiment `name`."""
     experiment = config["experiments"][name]
-    chosen = experiment["ascend"]["classes"]
-    if chosen != "all":
-        return chosen
+    chosen, root = experiment["ascend"]["classes"], experiment["dataset"].get("root")
+    if chosen != "all" and not Path(root or "").is_dir():
+        return chosen  # fetch will say what is missing
     try:
-        return class_names(experiment["dataset"]["kind"], experiment["dataset"].get("root"))
+        known = class_names(experiment["dataset"]["kind"], root)
     except BadInput as fault:
         refuse(f"experiment {name}: {fault}")
+    if braced := [c for c in known if "{" in c or "}" in c]:
+        refuse(
+            f"experiment {name}: class {braced[0]!r} has braces, which Snakemake reads as wildcards: rename its folders"
+        )
+    if chosen == "all":
+        return known
+    if unknown := [c for c in chosen if c not in known]:
+        refuse(f"experiment {name}: ascend.classes: unknown class {', '.join(unknown)}; {root} has {', '.join(known)}")
+    return chosen
 
 
 def target_of(wildcards):
@@ -99,12 +109,10 @@ def experiment_targets(name):
 
 def targets(name):
     """Return the files that the experiment `name` is made of."""
-    montages = [f"class={c}" for c in classes_of(name)]
+    montages = ["headline", *(f"class={c}" for c in classes_of(name))]
     montages += [f"eps={e:g}" for e in config["experiments"][name]["ascend"]["epsilon"]]
-    return [
-        f"results/{name}/certified_accuracy.png",
-        *(f"results/{name}/montage/{montage}.png" for montage in ["headline", *montages]),
-    ]
+    certified = ["certified_accuracy"] if certified_views(config["experiments"][name]) else []
+    return [f"results/{name}/{path}.png" for path in [*certified, *(f"montage/{m}" for m in montages)]]
 
 
 def ascents(wildcards, epsilons, classes):
@@ -114,6 +122,14 @@ def ascents(wildcards, epsilons, classes):
         for view in experiment_of(wildcards)["ascend"]["views"]
         for e in epsilons
         for c in classes
+    ]
+
+
+def certificates(wildcards, suffix):
+    """Return the tables (tsv) of an experiment's certificates, or what tells how they were made (json)."""
+    return [
+        f"results/{wildcards.experiment}/certify/{view['model']}/sigma={view['sigma']:g}.{suffix}"
+        for view in certified_views(experiment_of(wildcards))
     ]
 
 
@@ -127,8 +143,23 @@ def flags(**values):
         elif isinstance(value, (list, tuple)):
             words += [flag, *map(str, value)] if value else []
         elif value is not None:
-            words += [flag, str(value)]
+            words.append(f"{flag}={value}")
     return shlex.join(words)
+
+
+# What decides speed and memory alone. It goes to a step through `resources:`, because a changed resource reruns nothing.
+PASSING = {"workers", "checkpoint_seconds", "batch"}
+
+
+def speed_of(stage):
+    """Return the function that gives the flags of a stage's speed."""
+    names = PASSING - ({"batch"} if stage == "train" else set())  # there, the batch is science
+
+    def speed(wildcards):
+        settings = experiment_of(wildcards)[stage]
+        return flags(**{name: settings[name] for name in sorted(names & set(settings))})
+
+    return speed
 
 
 def threads_of(wildcards):
@@ -142,11 +173,14 @@ def train_flags(wildcards):
         "architecture": experiment["architecture"]["name"],
         "width": experiment["architecture"].get("width"),
     }
-    return flags(**architecture, **model, **experiment["train"])
+    science = {key: value for key, value in experiment["train"].items() if key not in PASSING - {"batch"}}
+    return flags(**architecture, **model, **science)
 
 
 def certify_flags(wildcards):
-    settings = {key: value for key, value in experiment_of(wildcards)["certify"].items() if key != "also"}
+    settings = {
+        key: value for key, value in experiment_of(wildcards)["certify"].items() if key not in PASSING | {"also"}
+    }
     return flags(sigma=number_of(wildcards, "sigma"), **settings)
 
 
@@ -154,7 +188,7 @@ def ascend_flags(wildcards):
     settings = {
         key: value
         for key, value in experiment_of(wildcards)["ascend"].items()
-        if key not in ("views", "epsilon", "classes")
+        if key not in PASSING | {"views", "epsilon", "classes"}
     }
     return flags(
         target=target_of(wildcards),

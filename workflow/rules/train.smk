@@ -13,9 +13,11 @@ rule train:
     conda:
         "../../envs/torch.yaml"
     threads: threads_of
+    resources:
+        speed=speed_of("train"),
     params:
         flags=train_flags,
         code=fingerprint("steps.train"),
     shell:
         "python -m steps.train --data {input.data:q} --out {output.model:q} {params.flags}"
-        " --code {params.code} --log {log:q}"
+        " {resources.speed} --code {params.code} --log {log:q}"

@@ -1,5 +1,6 @@
 # make          set up .venv, run the experiments listed under `run:` in config.yaml, say where to look
 # make test     everything that checks this project
+# make slurm-demo  the digits experiment on a private SLURM (Debian, as root)
 # make lock     resolve envs/*.txt anew
 # make clean    remove .venv (results stay)
 
@@ -7,8 +8,9 @@ PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
 UV := $(BIN)/uv pip
+SLURM := slurm-wlm slurmdbd mariadb-server munge
 
-.PHONY: run test lock clean
+.PHONY: run test slurm-packages slurm-demo lock clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -31,7 +33,17 @@ run: .venv/installed
 	$(UV) install --python $(BIN)/python --require-hashes --compile-bytecode -r envs/test.txt
 	@touch $@
 
-test: .venv/installed-test
+# The cluster's tests need Debian's SLURM; where it may not be installed, they are skipped and say so.
+slurm-packages:
+	@command -v slurmctld >/dev/null && command -v slurmdbd >/dev/null && command -v mariadbd >/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SLURM) >/dev/null; \
+	  else echo "the tests on a private SLURM are skipped: as root, apt-get install $(SLURM)"; fi
+
+slurm-demo: .venv/installed slurm-packages
+	$(BIN)/python -m tests.slurm.demo
+
+test: .venv/installed-test slurm-packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check workflow

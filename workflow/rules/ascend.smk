@@ -14,6 +14,9 @@ rule ascend:
     threads: threads_of
     resources:
         speed=speed_of("ascend"),
+        gpu=1,
+        mem_mb=growing(6000),
+        runtime=30,
     params:
         flags=ascend_flags,
         code=fingerprint("steps.ascend"),

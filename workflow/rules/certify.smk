@@ -15,6 +15,9 @@ rule certify:
     threads: threads_of
     resources:
         speed=speed_of("certify"),
+        gpu=1,
+        mem_mb=growing(8000),
+        runtime=240,
     params:
         flags=certify_flags,
         code=fingerprint("steps.certify"),
@@ -34,6 +37,9 @@ rule certified_accuracy:
         "results/{experiment}/logs/certified_accuracy.log",
     conda:
         "../../envs/torch.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
     params:
         code=fingerprint("steps.certified_accuracy"),
     shell:

@@ -162,6 +162,11 @@ def speed_of(stage):
     return speed
 
 
+def growing(mem_mb):
+    """Return the function that asks for `mem_mb` at first, and for as much again at each retry."""
+    return lambda wildcards, attempt: mem_mb * attempt
+
+
 def threads_of(wildcards):
     return experiment_of(wildcards).get("threads", 1)
 

@@ -10,6 +10,9 @@ rule fetch:
         "results/{experiment}/logs/fetch.log",
     conda:
         "../../envs/torch.yaml"
+    resources:
+        mem_mb=growing(8000),
+        runtime=120,
     params:
         flags=lambda wildcards: flags(**experiment_of(wildcards)["dataset"]),
         code=fingerprint("steps.fetch"),

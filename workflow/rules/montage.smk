@@ -13,6 +13,9 @@ rule montage_headline:
         "results/{experiment}/logs/montage/headline.log",
     conda:
         "../../envs/torch.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
     params:
         kind="headline",
         code=fingerprint("steps.montage"),
@@ -29,6 +32,9 @@ rule montage_eps:
         "results/{experiment}/logs/montage/eps={eps}.log",
     conda:
         "../../envs/torch.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
     params:
         kind="eps",
         code=fingerprint("steps.montage"),
@@ -45,6 +51,9 @@ rule montage_class:
         "results/{experiment}/logs/montage/class={target}.log",
     conda:
         "../../envs/torch.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
     params:
         kind="class",
         code=fingerprint("steps.montage"),

@@ -15,6 +15,9 @@ rule train:
     threads: threads_of
     resources:
         speed=speed_of("train"),
+        gpu=1,
+        mem_mb=growing(8000),
+        runtime=240,
     params:
         flags=train_flags,
         code=fingerprint("steps.train"),

@@ -1,0 +1,85 @@
+"""What a job asks for -> what submitit hands to sbatch. Pure: no cluster is talked to.
+
+The names of resources are those of the official SLURM plugin, so that a profile moves over.
+"""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+DEFAULT_RUNTIME = 60
+"""Minutes that a job gets which names no runtime."""
+
+
+class BadResource(Exception):  # noqa: N818 - the message says what is bad
+    """A resource that no cluster could grant: one line with its name, its value and what is allowed."""
+
+
+def sbatch_parameters(resources: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """Return the parameters of `submitit.SlurmExecutor` for a job.
+
+    Args:
+        resources: of the job: runtime (minutes), mem_mb, mem_mb_per_cpu, cpus_per_task, gpu, gpu_model, gres, nodes,
+            tasks, slurm_partition, slurm_account, slurm_qos, constraint, slurm_extra. Others are not SLURM's.
+        threads: of the job; cpus_per_task where that is not given.
+
+    Raises:
+        BadResource: for a value that is not a number where one is needed, negative, or in conflict with another.
+
+    """
+    found: dict[str, Any] = {
+        "time": _whole(resources, "runtime", least=1, default=DEFAULT_RUNTIME),
+        "cpus_per_task": _whole(resources, "cpus_per_task", least=1, default=threads),
+        "nodes": _whole(resources, "nodes", least=1, default=1),
+    }
+    if resources.get("mem_mb_per_cpu"):
+        found["mem_per_cpu"] = f"{_whole(resources, 'mem_mb_per_cpu', least=1)}M"
+    elif resources.get("mem_mb") is not None:
+        found["mem"] = f"{_whole(resources, 'mem_mb', least=1)}M"
+    if resources.get("tasks"):
+        found["ntasks_per_node"] = _whole(resources, "tasks", least=1)
+    for name, option in (
+        ("slurm_partition", "partition"),
+        ("slurm_account", "account"),
+        ("slurm_qos", "qos"),
+        ("constraint", "constraint"),
+        ("gres", "gres"),
+    ):
+        if resources.get(name):
+            found[option] = str(resources[name])
+    extra = _extra(resources.get("slurm_extra", ""))
+    gpus = _whole(resources, "gpu", least=0, default=0)
+    if gpus:
+        if "gres" in found:
+            raise BadResource(f"gpu={gpus} and gres={found['gres']}: ask for GPUs by one of them")
+        model = resources.get("gpu_model")
+        extra["gpus-per-node"] = f"{model}:{gpus}" if model else gpus
+    elif resources.get("gpu_model"):
+        raise BadResource(f"gpu_model={resources['gpu_model']} without gpu: say how many")
+    if extra:
+        found["additional_parameters"] = extra
+    return found
+
+
+def _whole(resources: Mapping[str, Any], name: str, least: int, default: int | None = None) -> int:
+    value = resources.get(name)
+    if value is None and default is not None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise BadResource(f"{name}={value}: must be a whole number, at least {least}")
+    return value
+
+
+def _extra(text: str) -> dict[str, Any]:
+    """Read slurm_extra, e.g. "--exclude=n1 --exclusive", as options by name."""
+    options: dict[str, Any] = {}
+    words = shlex.split(str(text))
+    for place, word in enumerate(words):
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            options[name] = value or True
+        elif place and words[place - 1].startswith("--") and "=" not in words[place - 1]:
+            options[words[place - 1][2:]] = word
+        else:
+            raise BadResource(f"slurm_extra={text!r}: must be long options, as --name=value")
+    return options

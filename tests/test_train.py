@@ -69,7 +69,7 @@ def test_interrupted_at_any_moment_it_ends_with_the_same_network(trained, tmp_pa
     command = [sys.executable, "-m", "steps.train", *flags(asked)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=_one_thread())
     until = time.monotonic() + 60
-    while not list(tmp_path.glob("m/checkpoints/*.checkpoint")) and time.monotonic() < until:
+    while not list(tmp_path.glob("m/checkpoints/[0-9a-f]*.checkpoint")) and time.monotonic() < until:
         time.sleep(0.001)
     process.send_signal(how)
     _, said = process.communicate(timeout=60)

@@ -52,16 +52,16 @@ class PrivateSlurm:
         states = self.run("sinfo", "-h", "-N", "-o", "%T").split()
         return "idle" if states and set(states) == {"idle"} else ""
 
-    def stop(self) -> None:
-        """Stop all daemons, the last started first."""
-        for process in reversed(self.processes.values()):
+    def stop(self, *names: str) -> None:
+        """Stop the daemons named, or all of them, the last started first."""
+        for name in names or list(reversed(self.processes)):
+            process = self.processes.pop(name)
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(10)
-        self.processes.clear()
 
     def run(self, *words: str) -> str:
         """Return what a SLURM command prints; empty where it fails or takes more than 20 seconds."""

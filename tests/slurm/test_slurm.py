@@ -63,6 +63,13 @@ def start(cluster: PrivateSlurm, folder: Path, *words: str) -> subprocess.Popen:
     )
 
 
+def start_requeued_now(cluster: PrivateSlurm) -> None:
+    """Start the requeued job at once: SLURM lets it wait two minutes. (In the same second it would refuse it.)"""
+    time.sleep(3)
+    job = cluster.run("squeue", "-h", "--name=work", "-o", "%i").strip()
+    cluster.run("scontrol", "update", f"jobid={job}", "StartTime=now")
+
+
 def test_trivial_jobs_arrive_as_one_array_and_leave_no_pickles(cluster, project):
     folder = project(
         """
@@ -155,9 +162,8 @@ rule work:
         "sbatch", "--partition=urgent", "--nodes=2", "--cpus-per-task=4", "--output=/dev/null", "--wrap", "sleep 1"
     )
     cluster.wait_for(lambda: "PENDING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"), 60)
-    job = cluster.run("squeue", "-h", "--name=work", "-o", "%i").strip()
     cluster.wait_for(lambda: not cluster.run("squeue", "-h", "--partition=urgent", "-o", "%i"), 60)
-    cluster.run("scontrol", "update", f"jobid={job}", "StartTime=now")
+    start_requeued_now(cluster)
     _, said = process.communicate(timeout=150)
     assert process.returncode == 0, said
     assert attempts.read_text().split() == ["start", "start"]
@@ -276,8 +282,7 @@ rule work:
     process = start(cluster, folder, "--submitit-signal-seconds", "50")
     cluster.wait_for((folder / "saved").exists, 90)
     cluster.wait_for(lambda: "PENDING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"), 60)
-    job = cluster.run("squeue", "-h", "--name=work", "-o", "%i").strip()
-    cluster.run("scontrol", "update", f"jobid={job}", "StartTime=now")
+    start_requeued_now(cluster)
     _, said = process.communicate(timeout=150)
     assert process.returncode == 0, said
 
@@ -334,7 +339,7 @@ rule work:
     )
     process = start(cluster, folder)
     cluster.wait_for((folder / "started").exists, 60)
-    cluster.kill("slurmctld")
+    cluster.stop("slurmctld")
     time.sleep(4)
     cluster.daemon("slurmctld", "slurmctld", "-D")
     _, said = process.communicate(timeout=150)

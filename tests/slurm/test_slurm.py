@@ -64,7 +64,7 @@ def start(cluster: PrivateSlurm, folder: Path, *words: str) -> subprocess.Popen:
 
 
 def start_requeued_now(cluster: PrivateSlurm) -> None:
-    """Start the requeued job at once: SLURM lets it wait two minutes. (In the same second it would refuse it.)"""
+    """Start the requeued job, for which SLURM waits two minutes; not in the same second, when it would refuse it."""
     time.sleep(3)
     job = cluster.run("squeue", "-h", "--name=work", "-o", "%i").strip()
     cluster.run("scontrol", "update", f"jobid={job}", "StartTime=now")

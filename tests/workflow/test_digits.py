@@ -85,6 +85,13 @@ def test_it_makes_what_the_readme_says_and_then_has_nothing_to_do(project):
     assert planned(project, "tiny") == Counter()
 
 
+def test_no_experiment_may_take_the_name_of_a_rule(project):
+    rules = set(snakemake(project, "--list").stdout.split()) - {"tiny"}
+    common = (project / "workflow/rules/common.smk").read_text()
+    reserved = set(re.findall(r'"(\w+)"', "".join(re.findall(r"^RESERVED .*$", common, re.M))))
+    assert rules == reserved
+
+
 ALL_ASCENTS = {"ascend": 4, "montage_class": 2, "montage_eps": 1, "montage_headline": 1}
 EVERYTHING = ALL_ASCENTS | {"train": 2, "certify": 1, "certified_accuracy": 1}
 

@@ -24,6 +24,7 @@ RESERVED += ("montage_headline", "montage_eps", "montage_class")
 
 
 def refuse(message):
+    """Stop Snakemake with one line that says what is wrong and what is allowed."""
     raise WorkflowError(message)
 
 
@@ -168,10 +169,12 @@ def growing(mem_mb):
 
 
 def threads_of(wildcards):
+    """Return the CPU threads that one job of an experiment gets."""
     return experiment_of(wildcards).get("threads", 1)
 
 
 def train_flags(wildcards):
+    """Return what decides a training: architecture, objective, schedule, augmentation, seed."""
     model = model_of(wildcards)
     experiment = experiment_of(wildcards)
     architecture = {
@@ -183,6 +186,7 @@ def train_flags(wildcards):
 
 
 def certify_flags(wildcards):
+    """Return what decides a table of certificates: sigma, images, n0, n, alpha, seed."""
     settings = {
         key: value for key, value in experiment_of(wildcards)["certify"].items() if key not in PASSING | {"also"}
     }
@@ -190,6 +194,7 @@ def certify_flags(wildcards):
 
 
 def ascend_flags(wildcards):
+    """Return what decides an ascent: target, sigma, epsilon, sources, steps, draws, seed."""
     settings = {
         key: value
         for key, value in experiment_of(wildcards)["ascend"].items()
@@ -204,15 +209,18 @@ def ascend_flags(wildcards):
 
 
 def headline_ascents(wildcards):
+    """Return the ascents of the headline: every view and class at its epsilon."""
     epsilon = experiment_of(wildcards)["montage"]["headline_epsilon"]
     return ascents(wildcards, [epsilon], classes_of(wildcards.experiment))
 
 
 def epsilon_ascents(wildcards):
+    """Return the ascents of one epsilon: every view and class."""
     experiment_of(wildcards)
     return ascents(wildcards, [number_of(wildcards, "eps")], classes_of(wildcards.experiment))
 
 
 def class_ascents(wildcards):
+    """Return the ascents of one class: every view and epsilon."""
     epsilons = experiment_of(wildcards)["ascend"]["epsilon"]
     return ascents(wildcards, epsilons, [target_of(wildcards)])

@@ -1,5 +1,8 @@
 """The parts of the executor that need no cluster."""
 
+import os
+import threading
+
 import pytest
 from snakemake_executor_plugin_submitit import cluster
 from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
@@ -69,6 +72,23 @@ def test_nothing_of_a_surrounding_job_leaks(monkeypatch):
     inside = cluster.scrubbed_environment()
     assert "SLURM_ARRAY_TASK_ID" not in inside and inside["SLURM_CONF"] == "/etc/slurm.conf"
     assert clean_environment({"SUBMITIT_FOLDER": "x", "SLURM_JOB_ID": "3"}) == {"SLURM_JOB_ID": "3"}
+
+
+def test_two_threads_that_submit_leave_the_environment_as_it_was(monkeypatch):
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "7")
+    before, seen = dict(os.environ), []
+
+    def submit():
+        for _ in range(300):
+            with cluster.scrubbed():
+                seen.append("SLURM_ARRAY_TASK_ID" in os.environ or "PATH" not in os.environ)
+
+    threads = [threading.Thread(target=submit) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert dict(os.environ) == before and not any(seen) and len(seen) == 1200
 
 
 def test_the_journal_knows_what_is_open_even_after_a_torn_line(tmp_path):

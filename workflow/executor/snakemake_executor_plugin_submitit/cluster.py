@@ -3,6 +3,7 @@
 import contextlib
 import os
 import subprocess
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ ALIVE = {
 """States of a job that may still run (again)."""
 CHUNK = 200
 """Jobs that one call names."""
+
+_SUBMITTING = threading.Lock()
+"""Held while our own environment is changed: the scheduler submits in one thread, what waited in another."""
 
 
 class Outage(Exception):  # noqa: N818 - SLURM's, not ours
@@ -38,16 +42,13 @@ def scrubbed_environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def scrubbed() -> Iterator[None]:
-    """Hide the variables of a surrounding SLURM job from what is submitted."""
-    kept = dict(os.environ)
-    clean = scrubbed_environment()
-    try:
-        os.environ.clear()
-        os.environ.update(clean)
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(kept)
+    """Hide the variables of a surrounding SLURM job from what is submitted. One thread at a time; no other moves."""
+    with _SUBMITTING:
+        hidden = {name: os.environ.pop(name) for name in set(os.environ) - set(scrubbed_environment())}
+        try:
+            yield
+        finally:
+            os.environ.update(hidden)
 
 
 def ask(*words: str, seconds: float = 30) -> str:

@@ -275,12 +275,13 @@ def test_a_job_at_its_time_limit_saves_is_requeued_and_goes_on(cluster, project)
         """
 rule work:
     output: "out.txt"
-    resources: mem_mb=300, runtime=1
+    resources: mem_mb=300, runtime=2
     shell: "if [ -e saved ]; then touch {output}; exit; fi; trap 'touch saved; exit 1' TERM; sleep 200 & wait"
 """
     )
-    process = start(cluster, folder, "--submitit-signal-seconds", "50")
-    cluster.wait_for((folder / "saved").exists, 90)
+    # SLURM may send the signal 60 s early: at 2 minutes less 30 s, still not before the job is well under way.
+    process = start(cluster, folder, "--submitit-signal-seconds", "30")
+    cluster.wait_for((folder / "saved").exists, 150)
     cluster.wait_for(lambda: "PENDING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"), 60)
     start_requeued_now(cluster)
     _, said = process.communicate(timeout=150)

@@ -18,13 +18,13 @@ run: .venv/installed
 	@echo; echo "Look at:"; ls -1 results/*/montage/headline.png results/*/certified_accuracy.png
 
 # Hashes pin every file; bytecode is compiled now, so that no job pays for it later.
-.venv/installed: envs/uv.txt envs/requirements.txt pyproject.toml
+.venv/installed: envs/uv.txt envs/requirements.txt pyproject.toml workflow/executor/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Pagoda needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r envs/uv.txt
 	$(UV) install --python $(BIN)/python --require-hashes --compile-bytecode -r envs/requirements.txt
-	$(UV) install --python $(BIN)/python --no-deps --no-build-isolation --compile-bytecode --editable .
+	$(UV) install --python $(BIN)/python --no-deps --no-build-isolation --compile-bytecode --editable . --editable workflow/executor
 	@# A bare `snakemake` then takes local/config.yaml, unless SNAKEMAKE_PROFILE says otherwise.
 	@echo 'export SNAKEMAKE_PROFILE="$${SNAKEMAKE_PROFILE-local}"' >> $(BIN)/activate
 	@touch $@
@@ -52,7 +52,7 @@ test: .venv/installed-test slurm-packages
 
 COMPILE = $(UV) compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
 lock: .venv/installed
-	$(COMPILE) pyproject.toml --group build -o envs/requirements.txt
+	$(COMPILE) pyproject.toml workflow/executor/pyproject.toml --group pyproject.toml:build -o envs/requirements.txt
 	$(COMPILE) --group pyproject.toml:test -c envs/requirements.txt -o envs/test.txt
 	echo uv | $(COMPILE) - -o envs/uv.txt
 

@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from steps import certified_accuracy, certify
+from steps import certificates, certified_accuracy, certify
 from steps.nets.model import load_model, read_identity, save_model
 from steps.run.errors import BadInput
 from tests.conftest import ROOT, run_step, write_model
@@ -44,11 +44,31 @@ def test_every_kth_image_gets_a_row_that_public_analyses_can_read(asked):
 def test_neither_batch_size_nor_shards_change_a_row(asked):
     whole = rows(certify.run(asked))
     assert rows(certify.run(dataclasses.replace(asked, batch=7))).equals(whole)
+    facts = asked.out.with_suffix(".json").read_text()
     shards = [
-        rows(certify.run(dataclasses.replace(asked, shard=f"{k}/3", out=asked.out.with_name(f"{k}.tsv"))))
+        certify.run(dataclasses.replace(asked, shard=f"{k}/3", out=asked.out.with_name(f"{k}-of-3.tsv")))
         for k in (1, 2, 3)
     ]
-    assert pd.concat(shards).sort_values("idx", ignore_index=True).equals(whole)
+    gathered = certificates.run(certificates.Config(tables=tuple(shards), out=asked.out.with_name("gathered.tsv")))
+    assert rows(gathered).equals(whole)
+    assert json.loads(facts) == json.loads(gathered.with_suffix(".json").read_text()) | {"shard": "1/1"}
+
+
+def test_tables_that_are_not_the_shards_of_one_are_refused(asked):
+    one, two = (
+        certify.run(dataclasses.replace(asked, shard=f"{k}/2", out=asked.out.with_name(f"{k}-of-2.tsv")))
+        for k in (1, 2)
+    )
+    out = asked.out.with_name("gathered.tsv")
+    with pytest.raises(BadInput, match=r"the tables are shards 1/2, 1/2: all of 1/2, 2/2 are needed"):
+        certificates.run(certificates.Config(tables=(one, one), out=out))
+    other = dataclasses.replace(asked, shard="2/2", seed=1, out=asked.out.with_name("other.tsv"))
+    with pytest.raises(BadInput, match=r"other.tsv and .*1-of-2.tsv differ in seed"):
+        certificates.run(certificates.Config(tables=(one, certify.run(other)), out=out))
+    two.unlink()
+    with pytest.raises(BadInput, match=r"no .*2-of-2.tsv: the certify step writes it"):
+        certificates.run(certificates.Config(tables=(one, two), out=out))
+    assert not out.exists()
 
 
 def test_killed_it_goes_on_behind_the_last_whole_row(asked, tmp_path):

@@ -106,7 +106,14 @@ rule work:
     done = run(cluster, folder, "it's a b \"out.txt")
     assert done.returncode == 0, done.stdout + done.stderr
     said = (folder / "it's a b \"out.txt").read_text()
-    for fact in ("TimeLimit=00:07:00", "MinMemoryNode=700M", "NumCPUs=2", "gpu:1", "Comment=hello", "JobName=work"):
+    for fact in (
+        "TimeLimit=00:07:00",
+        "MinMemoryNode=700M",
+        "NumCPUs=2",
+        "gpu:1",
+        "Comment=hello",
+        "JobName=work:k=a_b\n",
+    ):
         assert fact in said
     assert "CUDA_VISIBLE_DEVICES=" in said and "SUBMITIT_" not in said
 
@@ -186,10 +193,10 @@ rule work:
     )
     other = cluster.run("sbatch", "--output=/dev/null", "--job-name=other", "--wrap", "sleep 30").split()[-1]
     process = subprocess.Popen(command(), cwd=folder, env=environment(cluster), stderr=subprocess.DEVNULL)
-    cluster.wait_for(lambda: "RUNNING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"), 60)
+    cluster.wait_for(lambda: "RUNNING" in cluster.run("squeue", "-h", "--name=work:k=*", "-o", "%T"), 60)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) != 0
-    cluster.wait_for(lambda: not cluster.run("squeue", "-h", "--name=work", "-o", "%T"), 40)
+    cluster.wait_for(lambda: not cluster.run("squeue", "-h", "--name=work:k=*", "-o", "%T"), 40)
     assert cluster.run("squeue", "-h", "--name=other", "-o", "%T").strip() == "RUNNING"
     cluster.run("scancel", other)
 

@@ -93,7 +93,7 @@ def test_no_experiment_may_take_the_name_of_a_rule(project):
 
 
 ALL_ASCENTS = {"ascend": 4, "montage_class": 2, "montage_eps": 1, "montage_headline": 1}
-EVERYTHING = ALL_ASCENTS | {"train": 2, "certify": 1, "certified_accuracy": 1}
+EVERYTHING = ALL_ASCENTS | {"train": 2, "certify": 1, "certificates": 1, "certified_accuracy": 1}
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ EVERYTHING = ALL_ASCENTS | {"train": 2, "certify": 1, "certified_accuracy": 1}
         (lambda c: c["ascend"].update(epsilon=[2, 3]), {"ascend": 4, "montage_class": 2, "montage_eps": 1}),
         (
             lambda c: c["models"].append({"objective": "gaussian", "sigma": 0.5}),
-            {"train": 1, "certify": 1, "certified_accuracy": 1},
+            {"train": 1, "certify": 1, "certificates": 1, "certified_accuracy": 1},
         ),
-        (lambda c: c["certify"].update(n=60), {"certify": 1, "certified_accuracy": 1}),
+        (lambda c: c["certify"].update(n=60), {"certify": 1, "certificates": 1, "certified_accuracy": 1}),
         (lambda c: c["ascend"].update(steps=3), ALL_ASCENTS),
         (lambda c: c["train"].update(epochs=2), EVERYTHING),
         # What decides speed and memory alone.

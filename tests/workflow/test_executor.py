@@ -4,10 +4,10 @@ import os
 import threading
 
 import pytest
-from snakemake_executor_plugin_submitit import cluster
+from snakemake_executor_plugin_submitit import clusters, efficiency, slurm
 from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
 from snakemake_executor_plugin_submitit.node import clean_environment
-from snakemake_executor_plugin_submitit.resources import BadResource, sbatch_parameters
+from snakemake_executor_plugin_submitit.resources import BadResource, sbatch_parameters, shared_name
 
 
 def test_resources_become_what_sbatch_takes():
@@ -49,27 +49,53 @@ def test_bad_resources_are_one_line(asked, said):
         sbatch_parameters(asked, threads=1)
 
 
+ACCOUNTING = """\
+7_1|CANCELLED by 0|0:15|00:00:04|00:05:00||300M|00:01.500|8
+7_1.batch|CANCELLED|0:15|00:00:04||812K||00:01.500|8
+8|COMPLETED|0:0|1-00:01:00|2-00:00:00||1G|12:00:30|345840
+8.batch|COMPLETED|0:0|1-00:01:00||0.50G||12:00:30|345840
+this line is cut sho
+9|OUT_OF_MEMORY|0:125|00:01:00|00:05:00||2Gn||60
+"""
+
+
 def test_accounting_is_read_with_the_memory_of_its_steps():
-    found = cluster.parse_sacct(
-        "7_1|CANCELLED by 0|0:15|00:00:04|00:05:00||300M\n7_1.batch|CANCELLED|0:15|00:00:04||812K|\n"
-        "8|OUT_OF_MEMORY|0:125|00:01:00|00:05:00||1G\n"
-    )
-    assert found["7_1"] == cluster.Record("CANCELLED", "0:15", "00:00:04", "00:05:00", "812K", "300M")
-    assert found["8"].state == "OUT_OF_MEMORY" and set(found) == {"7_1", "8"}
-    assert cluster.parse_squeue("7_1|PENDING\n8|RUNNING\n") == {"7_1": "PENDING", "8": "RUNNING"}
+    found = slurm.parse_sacct(ACCOUNTING)
+    assert found["7_1"] == clusters.Record("CANCELLED", "0:15", "00:00:04", "00:05:00", "812K", "300M", 1.5, 8)
+    assert found["9"].state == "OUT_OF_MEMORY" and set(found) == {"7_1", "8", "9"}
+    assert slurm.parse_squeue("7_1|PENDING\n8|RUNNING\n") == {"7_1": "PENDING", "8": "RUNNING"}
+
+
+def test_efficiency_is_what_was_used_of_what_was_asked_for(tmp_path):
+    rules = {"7_1": "ascend", "8": "train", "9": "train"}
+    efficiency.write(tmp_path / "new" / "table.csv", rules, lambda ids: slurm.parse_sacct(ACCOUNTING))
+    lines = (tmp_path / "new" / "table.csv").read_text().splitlines()
+    ascend, train = (dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:])
+    assert (ascend["jobs"], ascend["failed"], ascend["longest_seconds"]) == ("1", "1", "4")
+    assert ascend["cpu_efficiency"] == "0.188"  # 1.5 s over 8 core seconds
+    assert (train["jobs"], train["failed"], train["longest_seconds"]) == ("2", "1", "86460")
+    # 12:00:30 of CPU over 345,840 + 60 core seconds; 0.5 of 1 GiB, the other was never sampled.
+    assert (train["cpu_efficiency"], train["memory_efficiency"], train["most_memory_mb"]) == ("0.125", "0.500", "512")
+
+
+def test_an_array_is_named_for_what_its_jobs_share():
+    jobs = [{"model": "gaussian-0.5", "target": f"it's {k}"} for k in range(3)]
+    assert shared_name("ascend", jobs) == "ascend:model=gaussian-0.5:target=*"
+    assert shared_name("ascend", jobs[:1]) == "ascend:model=gaussian-0.5:target=it_s_0"
+    assert shared_name("all", [{}, {}]) == "all"
 
 
 def test_a_preempted_job_is_not_over_and_an_outage_is_said(monkeypatch, tmp_path):
-    assert "PREEMPTED" in cluster.ALIVE and "TIMEOUT" not in cluster.ALIVE
+    assert "PREEMPTED" in clusters.ALIVE and "TIMEOUT" not in clusters.ALIVE
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(cluster.Outage, match="squeue"):
-        cluster.queued("me")
+    with pytest.raises(clusters.Outage, match="squeue"):
+        slurm.ask("squeue")
 
 
 def test_nothing_of_a_surrounding_job_leaks(monkeypatch):
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "7")
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
-    inside = cluster.scrubbed_environment()
+    inside = slurm.scrubbed_environment()
     assert "SLURM_ARRAY_TASK_ID" not in inside and inside["SLURM_CONF"] == "/etc/slurm.conf"
     assert clean_environment({"SUBMITIT_FOLDER": "x", "SLURM_JOB_ID": "3"}) == {"SLURM_JOB_ID": "3"}
 
@@ -80,7 +106,7 @@ def test_two_threads_that_submit_leave_the_environment_as_it_was(monkeypatch):
 
     def submit():
         for _ in range(300):
-            with cluster.scrubbed():
+            with slurm.scrubbed():
                 seen.append("SLURM_ARRAY_TASK_ID" in os.environ or "PATH" not in os.environ)
 
     threads = [threading.Thread(target=submit) for _ in range(4)]
@@ -94,9 +120,8 @@ def test_two_threads_that_submit_leave_the_environment_as_it_was(monkeypatch):
 def test_the_journal_knows_what_is_open_even_after_a_torn_line(tmp_path):
     journal = Journal(tmp_path / "deep" / "journal.jsonl")
     assert journal.open_entries() == {}
-    a, b = (
-        Entry(job_key("work", [name], ["touch"]), job, "folder", "log") for name, job in (("a", "1_0"), ("b", "1_1"))
-    )
+    a = Entry("slurm", job_key("work", ["a"], ["touch"]), "1_0", "folder", "log")
+    b = Entry("slurm", job_key("work", ["b"], ["touch"]), "1_1", "folder", "log")
     journal.submitted([a, b])
     journal.ended("1_0")
     with journal.path.open("a") as file:

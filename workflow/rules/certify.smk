@@ -1,15 +1,20 @@
+# A table's images are spread over this many jobs: `--set-scatter certify=8`, or set-scatter in a profile.
+scattergather:
+    certify=1,
+
+
 rule certify:
     input:
         model=rules.train.output.model,
         data=rules.fetch.output.data,
         arrays=rules.fetch.output.arrays,
     output:
-        table="results/{experiment}/certify/{model}/sigma={sigma}.tsv",
-        facts="results/{experiment}/certify/{model}/sigma={sigma}.json",
+        table="results/{experiment}/certify/{model}/sigma={sigma}/{scatteritem}.tsv",
+        facts="results/{experiment}/certify/{model}/sigma={sigma}/{scatteritem}.json",
     log:
-        "results/{experiment}/logs/certify/{model}/sigma={sigma}.log",
+        "results/{experiment}/logs/certify/{model}/sigma={sigma}/{scatteritem}.log",
     benchmark:
-        "results/{experiment}/benchmarks/certify/{model}/sigma={sigma}.tsv"
+        "results/{experiment}/benchmarks/certify/{model}/sigma={sigma}/{scatteritem}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: threads_of
@@ -20,10 +25,30 @@ rule certify:
         runtime=240,
     params:
         flags=certify_flags,
+        shard=lambda wildcards: wildcards.scatteritem.replace("-of-", "/"),
         code=fingerprint("steps.certify"),
     shell:
         "python -m steps.certify --model {input.model:q} --data {input.data:q} --out {output.table:q} {params.flags}"
-        " {resources.speed} --code {params.code} --log {log:q}"
+        " --shard={params.shard} {resources.speed} --code {params.code} --log {log:q}"
+
+
+rule certificates:
+    input:
+        tables=lambda wildcards: shards(wildcards, "tsv"),
+        facts=lambda wildcards: shards(wildcards, "json"),
+    output:
+        table="results/{experiment}/certify/{model}/sigma={sigma}.tsv",
+        facts="results/{experiment}/certify/{model}/sigma={sigma}.json",
+    log:
+        "results/{experiment}/logs/certificates/{model}/sigma={sigma}.log",
+    localrule: True  # a moment's work: on a cluster, the head does it
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        code=fingerprint("steps.certificates"),
+    shell:
+        "python -m steps.certificates --tables {input.tables:q} --out {output.table:q}"
+        " --code {params.code} --log {log:q}"
 
 
 rule certified_accuracy:

@@ -19,7 +19,7 @@ from steps.run.errors import BadInput
 from steps.run.fingerprint import fingerprint
 from steps.run.settings import certified_views, check_config, model_name
 
-RESERVED = ("all", "unknown_target", "fetch", "train", "certify", "certified_accuracy", "ascend")
+RESERVED = ("all", "unknown_target", "fetch", "train", "certify", "certificates", "certified_accuracy", "ascend")
 RESERVED += ("montage_headline", "montage_eps", "montage_class")
 
 
@@ -132,6 +132,14 @@ def certificates(wildcards, suffix):
         f"results/{wildcards.experiment}/certify/{view['model']}/sigma={view['sigma']:g}.{suffix}"
         for view in certified_views(experiment_of(wildcards))
     ]
+
+
+def shards(wildcards, suffix):
+    """Return the tables (tsv) that a table of certificates is gathered from, or what tells how they were made (json)."""
+    model_of(wildcards), number_of(wildcards, "sigma")
+    return gather.certify(
+        f"results/{wildcards.experiment}/certify/{wildcards.model}/sigma={wildcards.sigma}/{{scatteritem}}.{suffix}"
+    )
 
 
 def flags(**values):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Entry:
-    """A submitted job: `key` says what it makes and how, `folder` is submitit's, `log` that of its attempts."""
+    """A job submitted to `cluster`: `key` says what it makes and how, `folder` is submitit's, `log` its attempts'."""
 
+    cluster: str
     key: str
     job_id: str
     folder: str

@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import submitit
@@ -30,6 +30,16 @@ def exit_file(folder: Path | str, job_id: str) -> Path:
     return Path(folder) / f"{job_id}.exit"
 
 
+@contextlib.contextmanager
+def deaf_to_the_terminal() -> Iterator[None]:
+    """Start processes that neither Ctrl-C nor the end of a terminal ends: both reach us, and we end what is to end."""
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+
+
 @dataclass
 class Command:
     """A shell command as submitit pickles it; what an attempt prints goes to {log}/{SLURM id}.{attempt}.log.
@@ -38,19 +48,23 @@ class Command:
     """
 
     command: str
+    folder: str
     log: str
     timeouts_left: int
+    gpus: str | None = None
+    """CUDA_VISIBLE_DEVICES for the command; None: as the cluster sets it."""
     child: subprocess.Popen | None = field(default=None, repr=False)
 
     def __call__(self) -> None:
         """Run the command; exit with its status where that is not 0."""
         environment = submitit.JobEnvironment()
-        folder, job_id = environment.paths.folder, environment.job_id
-        for stale in (exit_file(folder, job_id), environment.paths.result_pickle):
+        job_id = environment.job_id
+        for stale in (exit_file(self.folder, job_id), environment.paths.result_pickle):
             stale.unlink(missing_ok=True)
-        attempt = os.environ.get("SLURM_RESTART_COUNT", "0")
-        log = Path(self.log) / f"{job_id}.{attempt}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(self.log)
+        folder.mkdir(parents=True, exist_ok=True)
+        attempt = os.environ.get("SLURM_RESTART_COUNT", str(len(list(folder.glob(f"{job_id}.*.log")))))
+        log = folder / f"{job_id}.{attempt}.log"
         signal.signal(signal.SIGTERM, self._stop)
         with log.open("a", encoding="utf-8") as lines:
             print(f"-- job {job_id}, attempt {attempt}, {environment.hostname}: {self.command}", file=lines, flush=True)
@@ -59,13 +73,13 @@ class Command:
                 stdout=lines,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env=clean_environment(os.environ),
+                env=clean_environment(os.environ) | ({} if self.gpus is None else {"CUDA_VISIBLE_DEVICES": self.gpus}),
                 start_new_session=True,
             )
             status = self.child.wait()
         # Shells say 128 + the number of the signal that ended a command.
         status = 128 - status if status < 0 else status
-        exit_file(folder, job_id).write_text(str(status), encoding="utf-8")
+        exit_file(self.folder, job_id).write_text(str(status), encoding="utf-8")
         if status:
             sys.exit(status)  # no exception: submitit would turn that into a result
 
@@ -73,10 +87,9 @@ class Command:
         """Stop the command, which saves its work; return what is to be requeued, or None where it has run too often."""
         self._end_child()
         if self.timeouts_left <= 0:
-            environment = submitit.JobEnvironment()
-            exit_file(environment.paths.folder, environment.job_id).write_text("TIMEOUT", encoding="utf-8")
+            exit_file(self.folder, submitit.JobEnvironment().job_id).write_text("TIMEOUT", encoding="utf-8")
             return None
-        return submitit.helpers.DelayedSubmission(Command(self.command, self.log, self.timeouts_left - 1))
+        return submitit.helpers.DelayedSubmission(replace(self, timeouts_left=self.timeouts_left - 1, child=None))
 
     def __getstate__(self) -> dict:
         """Pickle all but the running process."""
@@ -84,6 +97,7 @@ class Command:
 
     def _stop(self, number: int, frame: object) -> None:
         # Preempted or cancelled: SLURM knows which. No exit file, no result: this attempt says nothing of the job.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._end_child()
         sys.exit(128 + number)
 

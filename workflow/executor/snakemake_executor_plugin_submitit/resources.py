@@ -1,10 +1,11 @@
-"""What a job asks for -> what submitit hands to sbatch. Pure: no cluster is talked to.
+"""What a job asks for -> what submitit hands to sbatch, or takes of one machine. Pure: no cluster is talked to.
 
 The names of resources are those of the official SLURM plugin, so that a profile moves over.
 """
 
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 DEFAULT_RUNTIME = 60
@@ -20,7 +21,7 @@ def sbatch_parameters(resources: Mapping[str, Any], threads: int) -> dict[str, A
 
     Args:
         resources: of the job: runtime (minutes), mem_mb, mem_mb_per_cpu, cpus_per_task, gpu, gpu_model, gres, nodes,
-            tasks, slurm_partition, slurm_account, slurm_qos, constraint, slurm_extra. Others are not SLURM's.
+            tasks, slurm_partition, slurm_account, slurm_qos or qos, constraint, slurm_extra. Others are not SLURM's.
         threads: of the job; cpus_per_task where that is not given.
 
     Raises:
@@ -42,6 +43,7 @@ def sbatch_parameters(resources: Mapping[str, Any], threads: int) -> dict[str, A
         ("slurm_partition", "partition"),
         ("slurm_account", "account"),
         ("slurm_qos", "qos"),
+        ("qos", "qos"),
         ("constraint", "constraint"),
         ("gres", "gres"),
     ):
@@ -59,6 +61,30 @@ def sbatch_parameters(resources: Mapping[str, Any], threads: int) -> dict[str, A
     if extra:
         found["additional_parameters"] = extra
     return found
+
+
+def machine_needs(resources: Mapping[str, Any], threads: int) -> dict[str, int]:
+    """Return the minutes, cores and GPUs that a job asks of one machine. Raises BadResource, as sbatch_parameters."""
+    if (nodes := _whole(resources, "nodes", least=1, default=1)) > 1:
+        raise BadResource(f"nodes={nodes}: this is one machine")
+    return {
+        "minutes": _whole(resources, "runtime", least=1, default=DEFAULT_RUNTIME),
+        "cores": _whole(resources, "cpus_per_task", least=1, default=threads),
+        "gpus": _whole(resources, "gpu", least=0, default=0),
+    }
+
+
+def shared_name(rule: str, wildcards: Sequence[Mapping[str, str]]) -> str:
+    """Return the name of an array in squeue: its rule, and each wildcard's value, * where that is not one for all.
+
+    Args:
+        rule: name of the rule, or of the group.
+        wildcards: of each job of the array; all have the same names.
+
+    """
+    values = {name: {str(one.get(name)) for one in wildcards} for name in (wildcards[0] if wildcards else {})}
+    words = [rule, *(f"{name}={found.pop() if len(found) == 1 else '*'}" for name, found in values.items())]
+    return re.sub(r"[^\w.:=*+-]+", "_", ":".join(words))[:200]
 
 
 def _whole(resources: Mapping[str, Any], name: str, least: int, default: int | None = None) -> int:

@@ -1,0 +1,73 @@
+"""What a cluster is to the executor: something that takes commands, says what became of them, and cancels them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from snakemake_executor_plugin_submitit.journal import Entry
+from snakemake_executor_plugin_submitit.node import Command
+
+ALIVE = {
+    *("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"),
+    *("RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SPECIAL_EXIT", "RESV_DEL_HOLD", "PREEMPTED"),
+}
+"""States of a job that may still run (again), in SLURM's words."""
+
+
+class Outage(Exception):  # noqa: N818 - SLURM's, not ours
+    """The cluster did not answer: that says nothing of any job."""
+
+
+class Refused(Exception):  # noqa: N818 - the message is the cluster's reason
+    """The cluster did not take jobs; `later`: it may take them another time, `too_many`: or fewer of them."""
+
+    def __init__(self, reason: str, later: bool = False, too_many: bool = False):
+        """Keep the cluster's own words."""
+        super().__init__(reason)
+        self.later, self.too_many = later or too_many, too_many
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a cluster accounted for a job.
+
+    `memory` (the most resident) and `asked` as SLURM prints them (e.g. 812M), `elapsed` and `limit` likewise
+    ([D-]HH:MM:SS); `cpu_seconds` used, and `core_seconds` held.
+    """
+
+    state: str
+    exit_code: str = ""
+    elapsed: str = ""
+    limit: str = ""
+    memory: str = ""
+    asked: str = ""
+    cpu_seconds: float = 0
+    core_seconds: float = 0
+
+
+class Cluster(Protocol):
+    """Where jobs run. A job's needs are JSON; jobs with the same needs may be submitted together."""
+
+    name: str
+    poll_seconds: float
+    """Seconds between two looks."""
+    in_order: bool
+    """Whether jobs wait here, in our own queue, for those before them."""
+
+    def largest(self) -> int:
+        """Return how many jobs one submission may hold."""
+
+    def needs(self, resources: Mapping[str, Any], threads: int) -> dict[str, Any]:
+        """Return what a job needs. Raises BadResource."""
+
+    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> list[str]:
+        """Submit commands; return the ids of those taken, the first ones. Raises Refused where none can be."""
+
+    def states(self, entries: Iterable[Entry]) -> dict[str, str]:
+        """Return the state of each job that is known here, by id, in SLURM's words. Raises Outage."""
+
+    def accounted(self, ids: Iterable[str]) -> dict[str, Record]:
+        """Return accounting records, by id, as far as there are any. Raises Outage."""
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """Cancel jobs. Raises Outage."""

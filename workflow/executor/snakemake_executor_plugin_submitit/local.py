@@ -1,0 +1,171 @@
+"""Clusters that need no SLURM: this machine's cores and GPUs through submitit's local executor, and in-process."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import submitit
+
+from snakemake_executor_plugin_submitit.clusters import Record
+from snakemake_executor_plugin_submitit.journal import Entry
+from snakemake_executor_plugin_submitit.node import GRACE, Command, deaf_to_the_terminal, exit_file
+from snakemake_executor_plugin_submitit.resources import BadResource, machine_needs
+
+POLL_SECONDS = 0.3
+"""Between two looks at our own processes."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """What a job that runs now holds: cores, and GPUs by name. `handle` keeps its process from becoming a zombie."""
+
+    handle: submitit.Job
+    cores: int
+    gpus: tuple[str, ...]
+
+
+class Local:
+    """This machine: a job starts when the cores and GPUs that it asks for are free, first come first served."""
+
+    name = "local"
+    poll_seconds = POLL_SECONDS
+    in_order = True
+
+    def __init__(self, folder: Path, settings: Any, cores: int | None = None):
+        """Hand out `cores` (None: all that this process may use) and the GPUs that are visible."""
+        self.folder, self.settings = folder, settings
+        self.cores, self.gpus = cores or usable_cores(), visible_gpus()
+        self.running: dict[str, Slots] = {}
+        self._lock = threading.Lock()
+
+    def largest(self) -> int:
+        """Return how many jobs one submission may hold: any number."""
+        return sys.maxsize
+
+    def needs(self, resources: Mapping[str, Any], threads: int) -> dict[str, Any]:
+        """Return the minutes, cores and GPUs of a job; without any GPU here, jobs run without."""
+        found = machine_needs(resources, threads)
+        if self.gpus and found["gpus"] > len(self.gpus):
+            raise BadResource(f"gpu={found['gpus']}: this machine has {len(self.gpus)}")
+        return found | {"gpus": found["gpus"] if self.gpus else 0, "cores": min(found["cores"], self.cores)}
+
+    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> list[str]:
+        """Start the first commands, as many as fit beside what runs."""
+        taken: list[str] = []
+        with self._lock:
+            for command in commands:
+                self.running = {job_id: slots for job_id, slots in self.running.items() if _runs(job_id, self.folder)}
+                held = {gpu for slots in self.running.values() for gpu in slots.gpus}
+                gpus = tuple(gpu for gpu in self.gpus if gpu not in held)[: needs["gpus"]]
+                cores = self.cores - sum(slots.cores for slots in self.running.values())
+                if len(gpus) < needs["gpus"] or cores < needs["cores"]:
+                    break
+                handle = self._start(replace(command, gpus=",".join(gpus) if self.gpus else None), needs["minutes"])
+                self.running[handle.job_id] = Slots(handle, needs["cores"], gpus)
+                taken.append(handle.job_id)
+        return taken
+
+    def _start(self, command: Command, minutes: int) -> submitit.Job:
+        executor = submitit.LocalExecutor(self.folder, max_num_timeout=self.settings.max_timeouts)
+        executor.update_parameters(
+            timeout_min=minutes,
+            signal_delay_s=min(self.settings.signal_seconds, 30 * minutes),
+            stderr_to_stdout=True,
+        )
+        with deaf_to_the_terminal():
+            return executor.submit(command)
+
+    def states(self, entries: Iterable[Entry]) -> dict[str, str]:
+        """Return RUNNING or FAILED for each job; one that succeeded has left that in its exit file."""
+        return {entry.job_id: "RUNNING" if _runs(entry.job_id, entry.folder) else "FAILED" for entry in entries}
+
+    def accounted(self, ids: Iterable[str]) -> dict[str, Record]:
+        """Return no records: nobody accounts here."""
+        return {}
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """End jobs and all that they started: TERM, then KILL for what is left."""
+        processes = [psutil.Process(int(job_id)) for job_id in ids if _runs(job_id, self.folder.parent)]
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                process.terminate()
+        _, left = psutil.wait_procs(processes, timeout=GRACE + 5)
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                for one in [*process.children(recursive=True), process]:
+                    one.kill()
+
+
+class Debug:
+    """This very process: one job after the other, its output and input the terminal's, so that a debugger works."""
+
+    name = "debug"
+    poll_seconds = POLL_SECONDS
+    in_order = True
+
+    def __init__(self, folder: Path, settings: Any):
+        """Keep exit statuses in `folder`."""
+        self.folder = folder
+        self.handles: list[submitit.Job] = []  # submitit names a job by its place in memory: none may be used twice
+
+    def largest(self) -> int:
+        """Return how many jobs one submission may hold: any number."""
+        return sys.maxsize
+
+    def needs(self, resources: Mapping[str, Any], threads: int) -> dict[str, Any]:
+        """Return what a job asks for; nobody limits it."""
+        return machine_needs(resources, threads)
+
+    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> list[str]:
+        """Run the first command to its end."""
+        handle = submitit.DebugExecutor(self.folder).submit(run_here, commands[0].command)
+        self.handles.append(handle)
+        exit_file(self.folder, handle.job_id).write_text(str(handle.result()), encoding="utf-8")
+        return [handle.job_id]
+
+    def states(self, entries: Iterable[Entry]) -> dict[str, str]:
+        """Return FAILED for each job: what was submitted has ended, and what succeeded has left that in its file."""
+        return {entry.job_id: "FAILED" for entry in entries}
+
+    def accounted(self, ids: Iterable[str]) -> dict[str, Record]:
+        """Return no records."""
+        return {}
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """Do nothing: Ctrl-C reaches the job itself."""
+
+
+def run_here(command: str) -> int:
+    """Run a shell command, its input and output ours; return its exit status."""
+    return subprocess.run(["bash", "-c", command]).returncode
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Return the GPUs that CUDA would show to us, by number or UUID; none where there is no driver."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return tuple(name.strip() for name in chosen.split(",") if name.strip())
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=30, check=True)
+        return tuple(str(number) for number, _ in enumerate(listed.stdout.splitlines()))
+    return ()
+
+
+def _runs(job_id: str, folder: Path | str) -> bool:
+    """Tell whether a process is submitit's for a job in `folder`: numbers of processes are used again."""
+    try:
+        return any(word.startswith(str(folder)) for word in psutil.Process(int(job_id)).cmdline())
+    except (psutil.Error, ValueError):
+        return False

@@ -1,0 +1,175 @@
+"""SLURM: arrays through submitit, one squeue and one sacct for all jobs. Parsing is apart from asking."""
+
+import contextlib
+import getpass
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import submitit
+
+from snakemake_executor_plugin_submitit.clusters import Outage, Record, Refused
+from snakemake_executor_plugin_submitit.journal import Entry
+from snakemake_executor_plugin_submitit.node import Command, deaf_to_the_terminal
+from snakemake_executor_plugin_submitit.resources import sbatch_parameters
+
+TRANSIENT = (
+    *("Socket timed out", "Unable to contact slurm controller", "temporarily unable", "Connection refused"),
+    *("Resource temporarily unavailable", "Communication connection failure", "Zero Bytes were transmitted"),
+)
+"""What sbatch says when it may take the same job a little later."""
+LIMITS = ("MaxSubmitJob", "MaxJobs", "Job violates accounting/QOS policy")
+"""What it says when there are too many jobs for now; an array counts as its tasks."""
+CHUNK = 200
+"""Jobs that one call names."""
+FIELDS = "JobID,State,ExitCode,Elapsed,Timelimit,MaxRSS,ReqMem,TotalCPU,CPUTimeRAW"
+
+_SUBMITTING = threading.Lock()
+"""Held while our own environment is changed: the scheduler submits in one thread, what waited in another."""
+
+
+class Slurm:
+    """The cluster whose login node this is."""
+
+    name = "slurm"
+    in_order = False
+
+    def __init__(self, folder: Path, settings: Any):
+        """Submit from `folder`, which the nodes see too. Raises Refused where this is no login node."""
+        for program in ("srun", "sbatch", "squeue", "scancel"):
+            if shutil.which(program) is None:
+                raise Refused(f"no {program} on PATH: this is no SLURM login node (--submitit-cluster local runs here)")
+        self.folder, self.settings, self.poll_seconds = folder, settings, settings.poll_seconds
+
+    @cache  # noqa: B019 - there is one Slurm a run
+    def largest(self) -> int:
+        """Return the smaller of our own bound and the cluster's MaxArraySize."""
+        try:
+            theirs = re.search(r"^MaxArraySize\s*=\s*(\d+)", ask("scontrol", "show", "config"), re.MULTILINE)
+        except Outage:
+            theirs = None
+        return max(1, min(self.settings.max_array_size, int(theirs[1]) if theirs else self.settings.max_array_size))
+
+    def needs(self, resources: Mapping[str, Any], threads: int) -> dict[str, Any]:
+        """Return the parameters of `submitit.SlurmExecutor` for a job."""
+        return sbatch_parameters(resources, threads)
+
+    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> list[str]:
+        """Submit commands as one array, all or none."""
+        parameters = dict(needs)
+        extra = parameters.pop("additional_parameters", {})
+        signalled = {"signal": f"B:USR2@{self.settings.signal_seconds}", "requeue": True}
+        if "no-requeue" in extra:
+            del signalled["requeue"]
+        executor = submitit.SlurmExecutor(
+            self.folder, max_num_timeout=self.settings.max_timeouts, python=f"exec {shlex.quote(sys.executable)}"
+        )
+        try:
+            with scrubbed(), deaf_to_the_terminal():
+                executor.update_parameters(
+                    **parameters,
+                    job_name=name,
+                    use_srun=False,
+                    stderr_to_stdout=True,
+                    array_parallelism=self.settings.max_running,
+                    additional_parameters=signalled | extra,
+                )
+                return [handle.job_id for handle in executor.submit_array(commands)]
+        except Exception as error:  # of sbatch, whatever submitit makes of it: these jobs', not the workflow's
+            reason = " ".join(str(error).split())[-400:]
+            later, too_many = (any(said in reason for said in words) for words in (TRANSIENT, LIMITS))
+            raise Refused(reason, later, too_many) from None
+
+    def states(self, entries: Iterable[Entry]) -> dict[str, str]:
+        """Return the state of each of the user's jobs and array tasks that SLURM's controller still knows."""
+        user = getpass.getuser()
+        return parse_squeue(ask("squeue", "--noheader", "--array", "--user", user, "--states=all", "--format=%i|%T"))
+
+    def accounted(self, ids: Iterable[str]) -> dict[str, Record]:
+        """Return the accounting records of jobs and array tasks; a job that is too young has none."""
+        ids, found = sorted(ids), {}
+        for first in range(0, len(ids), CHUNK):
+            listed = ",".join(ids[first : first + CHUNK])
+            found |= parse_sacct(ask("sacct", "--noheader", "--parsable2", f"--format={FIELDS}", f"--jobs={listed}"))
+        return found
+
+    def cancel(self, ids: Iterable[str]) -> None:
+        """Cancel jobs, in chunks."""
+        ids = sorted(ids)
+        for first in range(0, len(ids), CHUNK):
+            ask("scancel", *ids[first : first + CHUNK], seconds=60)
+
+
+def scrubbed_environment() -> dict[str, str]:
+    """Return our environment without what a surrounding SLURM job put there; where SLURM's config is stays."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_")) or k == "SLURM_CONF"}
+
+
+@contextlib.contextmanager
+def scrubbed() -> Iterator[None]:
+    """Hide the variables of a surrounding SLURM job from what is submitted. One thread at a time; no other moves."""
+    with _SUBMITTING:
+        hidden = {name: os.environ.pop(name) for name in set(os.environ) - set(scrubbed_environment())}
+        try:
+            yield
+        finally:
+            os.environ.update(hidden)
+
+
+def ask(*words: str, seconds: float = 30) -> str:
+    """Return what a SLURM command prints. Raises Outage where it fails or does not answer."""
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=seconds, check=True, env=scrubbed_environment()
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None) or error
+        raise Outage(f"{words[0]}: {str(said).strip()}") from None
+    return done.stdout
+
+
+def parse_squeue(text: str) -> dict[str, str]:
+    """Read lines of "id|STATE"."""
+    return dict(line.strip().split("|", 1) for line in text.splitlines() if "|" in line)
+
+
+def parse_sacct(text: str) -> dict[str, Record]:
+    """Read lines of FIELDS: one a job, and one a step, which has the memory. A requeued job's last line counts."""
+    found: dict[str, Record] = {}
+    for line in text.splitlines():
+        fields = line.strip().split("|")
+        if len(fields) != FIELDS.count(",") + 1:
+            continue
+        name, state, exit_code, elapsed, limit, memory, asked, cpu, cores = fields
+        job, _, step = name.partition(".")
+        state = state.split()[0] if state else ""  # "CANCELLED by 0"
+        if not step:
+            memory = found[job].memory if job in found else ""
+            found[job] = Record(state, exit_code, elapsed, limit, memory, asked, seconds_of(cpu), float(cores or 0))
+        elif memory and job in found:
+            found[job] = Record(**(found[job].__dict__ | {"memory": memory}))
+    return found
+
+
+def seconds_of(text: str) -> float:
+    """Read a duration of SLURM's, [D-][HH:]MM:SS[.mmm]; 0 where there is none."""
+    days, _, clock = text.rpartition("-")
+    try:
+        parts = [float(part) for part in clock.split(":")]
+        return 86400 * int(days or 0) + sum(value * 60**place for place, value in enumerate(reversed(parts)))
+    except ValueError:
+        return 0
+
+
+def megabytes_of(text: str) -> float | None:
+    """Read a size of SLURM's (812K, 1.50G; what is asked a core or node ends in c or n); None where there is none."""
+    size = re.fullmatch(r"([\d.]+)([KMGT]?)[cn]?", text)
+    return float(size[1]) * {"": 2**-20, "K": 2**-10, "M": 1, "G": 2**10, "T": 2**20}[size[2]] if size else None

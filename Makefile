@@ -1,5 +1,6 @@
 # make          set up .venv, run the experiments listed under `run:` in config.yaml, say where to look
 # make test     everything that checks this project
+# make bench    figures, beside public peers, in one run on this machine
 # make slurm-demo  the digits experiment on a private SLURM (Debian, as root)
 # make lock     resolve envs/*.txt anew
 # make clean    remove .venv (results stay)
@@ -10,7 +11,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip
 SLURM := slurm-wlm slurmdbd mariadb-server munge
 
-.PHONY: run test slurm-packages slurm-demo lock clean
+.PHONY: run test bench slurm-packages slurm-demo lock clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -50,10 +51,19 @@ test: .venv/installed-test slurm-packages
 	$(BIN)/snakemake --lint
 	$(BIN)/python -m pytest
 
+# Peers are installed apart: nothing of ours can come to depend on them.
+.venv/bench: .venv/installed envs/bench.txt
+	rm -rf $@
+	$(UV) install --python $(BIN)/python --require-hashes --no-deps --target $@ -r envs/bench.txt
+
+bench: .venv/installed .venv/bench slurm-packages
+	$(BIN)/python -m tests.bench.executor
+
 COMPILE = $(UV) compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
 lock: .venv/installed
 	$(COMPILE) pyproject.toml workflow/executor/pyproject.toml --group pyproject.toml:build -o envs/requirements.txt
 	$(COMPILE) --group pyproject.toml:test -c envs/requirements.txt -o envs/test.txt
+	$(COMPILE) --no-deps --group pyproject.toml:bench -c envs/requirements.txt -o envs/bench.txt
 	echo uv | $(COMPILE) - -o envs/uv.txt
 
 clean:

@@ -25,9 +25,10 @@ def why_not() -> str | None:
 class PrivateSlurm:
     """A cluster of two nodes, n1 and n2, with the partitions `main` and (higher priority) `urgent`."""
 
-    def __init__(self, folder: Path):
-        """Keep everything in `folder`; nothing is started yet."""
+    def __init__(self, folder: Path, kill_beyond_memory: bool = False):
+        """Keep everything in `folder`; nothing is started yet. There are no cgroups: SLURM itself watches memory."""
         self.folder = folder
+        self.gather = "JobAcctGatherParams=OverMemoryKill\n" if kill_beyond_memory else ""
         self.processes: dict[str, subprocess.Popen] = {}
         self.environment = os.environ | {
             "SLURM_CONF": str(folder / "slurm.conf"),
@@ -150,13 +151,15 @@ class PrivateSlurm:
             f"SlurmctldLogFile={self.folder}/log/slurmctld.log\nSlurmdLogFile={self.folder}/log/slurmd-%n.log\n"
             "ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\nMpiDefault=none\nReturnToService=2\n"
             "SelectType=select/cons_tres\nSelectTypeParameters=CR_Core_Memory\nSlurmdParameters=config_overrides\n"
-            "JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=1\nSchedulerParameters=sched_interval=1\n"
+            "JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=1\n"
+            f"{self.gather}AccountingStorageEnforce=associations\nMaxArraySize=61\n"
+            "SchedulerParameters=sched_interval=1\n"
             f"AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=localhost\n"
             f"AccountingStoragePort={self.dbd_port}\nAccountingStoragePass={self._socket}\n"
             "PreemptType=preempt/partition_prio\nPreemptMode=REQUEUE\nKillWait=10\nMinJobAge=60\n"
             f"GresTypes=gpu\n{nodes}\n"
-            "PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP PriorityTier=1 DefMemPerCPU=100\n"
-            "PartitionName=urgent Nodes=n1,n2 MaxTime=INFINITE State=UP PriorityTier=10 DefMemPerCPU=100\n"
+            "PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP PriorityTier=1 DefMemPerCPU=1000\n"
+            "PartitionName=urgent Nodes=n1,n2 MaxTime=INFINITE State=UP PriorityTier=10 DefMemPerCPU=1000\n"
         )
 
 

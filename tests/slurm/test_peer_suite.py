@@ -10,7 +10,6 @@ from tests.conftest import ROOT
 from tests.slurm.private import PrivateSlurm, why_not
 
 pytestmark = [
-    pytest.mark.xdist_group("slurm"),
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
     # Snakemake's own, in this process.
     pytest.mark.filterwarnings("ignore"),

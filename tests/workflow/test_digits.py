@@ -14,8 +14,6 @@ import yaml
 
 from tests.conftest import ROOT, copy_project
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 TINY = {
     "dataset": {"kind": "digits", "size": 8},
     "architecture": {"name": "fast_resnet", "width": 4},

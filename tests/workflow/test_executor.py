@@ -2,9 +2,14 @@
 
 import os
 import threading
+import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from snakemake_executor_plugin_submitit import clusters, efficiency, slurm
+from snakemake_executor_plugin_submitit.batch import Batch, Member
+from snakemake_executor_plugin_submitit.clusters import Refused
 from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
 from snakemake_executor_plugin_submitit.node import clean_environment
 from snakemake_executor_plugin_submitit.resources import BadResource, sbatch_parameters, shared_name
@@ -63,7 +68,8 @@ def test_accounting_is_read_with_the_memory_of_its_steps():
     found = slurm.parse_sacct(ACCOUNTING)
     assert found["7_1"] == clusters.Record("CANCELLED", "0:15", "00:00:04", "00:05:00", "812K", "300M", 1.5, 8)
     assert found["9"].state == "OUT_OF_MEMORY" and set(found) == {"7_1", "8", "9"}
-    assert slurm.parse_squeue("7_1|PENDING\n8|RUNNING\n") == {"7_1": "PENDING", "8": "RUNNING"}
+    assert slurm.parse_squeue("7|PENDING|Priority\n8|RUNNING|None\n") == {"7": "PENDING", "8": "RUNNING"}
+    assert slurm.parse_squeue("9|PENDING|PartitionConfig") == {"9": "HOPELESS: PartitionConfig"}
 
 
 def test_efficiency_is_what_was_used_of_what_was_asked_for(tmp_path):
@@ -83,6 +89,21 @@ def test_an_array_is_named_for_what_its_jobs_share():
     assert shared_name("ascend", jobs) == "ascend:model=gaussian-0.5:target=*"
     assert shared_name("ascend", jobs[:1]) == "ascend:model=gaussian-0.5:target=it_s_0"
     assert shared_name("all", [{}, {}]) == "all"
+
+
+def test_what_is_refused_for_now_is_tried_later_and_later():
+    batch = Batch("work", {}, [Member(SimpleNamespace(wildcards_dict={}), None, str(k)) for k in range(5)])
+    assert batch.again(Refused("Invalid account"), wait=10, ours=True) == []
+    now = time.monotonic()
+    (later,) = batch.again(Refused("Socket timed out", later=True), wait=10, ours=False)
+    assert len(later.members) == 5 and later.before - now == pytest.approx(10, abs=1)
+    (later,) = replace(batch, tries=90).again(Refused("Socket timed out", later=True), wait=10, ours=False)
+    assert later.before - now == pytest.approx(300, abs=1)  # an outage never fails a job
+    limit = Refused("job submit limit", too_many=True)
+    assert [len(part.members) for part in batch.again(limit, wait=10, ours=False)] == [3, 2]
+    # As long as our own jobs fill the limit, there is hope; else not for ever: sbatch says the same of a job too large.
+    assert replace(batch, tries=90).again(limit, wait=10, ours=True)
+    assert not replace(batch, tries=90).again(limit, wait=10, ours=False)
 
 
 def test_a_preempted_job_is_not_over_and_an_outage_is_said(monkeypatch, tmp_path):

@@ -12,9 +12,9 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,38 +25,17 @@ from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from snakemake_interface_executor_plugins.settings import CommonSettings
 
 from snakemake_executor_plugin_submitit import efficiency
-from snakemake_executor_plugin_submitit.clusters import ALIVE, Cluster, Outage, Record, Refused
-from snakemake_executor_plugin_submitit.failure import explain
+from snakemake_executor_plugin_submitit.batch import Batch, Member, wildcards_of
+from snakemake_executor_plugin_submitit.clusters import ALIVE, HOPELESS, Cluster, Outage, Record, Refused
+from snakemake_executor_plugin_submitit.ending import explain, state_of
 from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
 from snakemake_executor_plugin_submitit.local import Debug, Local
 from snakemake_executor_plugin_submitit.node import Command, exit_file
-from snakemake_executor_plugin_submitit.resources import BadResource, shared_name
+from snakemake_executor_plugin_submitit.resources import BadResource
 from snakemake_executor_plugin_submitit.settings import CLUSTERS, ExecutorSettings
 from snakemake_executor_plugin_submitit.slurm import Slurm
 
 ROOT = Path(".snakemake/submitit")
-TRIES = 60
-"""Looks at the cluster, at most, during which a submission is tried again."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """A job on its way to the cluster."""
-
-    job: JobExecutorInterface
-    command: Command
-    key: str
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Jobs with the same needs, sent together; `tries` counts the times that the cluster refused them."""
-
-    rule: str
-    needs: dict
-    members: list[Member]
-    tries: int = 0
-
 
 common_settings = CommonSettings(
     non_local_exec=True,
@@ -120,7 +99,11 @@ class Executor(RemoteExecutor):
             raise WorkflowError(
                 f"an earlier run left jobs behind, and SLURM does not say which still run ({outage}): try again later"
             ) from None
-        return {key: entry for key, entry in entries.items() if states.get(entry.job_id) in ALIVE}
+        return {
+            key: entry
+            for key, entry in entries.items()
+            if (state := states.get(entry.job_id, "")) in ALIVE or state.startswith(HOPELESS)
+        }
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """Submit one job."""
@@ -153,18 +136,22 @@ class Executor(RemoteExecutor):
         self.sender.submit(self._send).result()
 
     def log_folder(self, job: JobExecutorInterface) -> Path:
-        """Return where the logs of a job's attempts go: logs/{rule}/{wildcards}/."""
-        place = ",".join(f"{k}={v}" for k, v in wildcards_of(job).items()).replace("/", "|") or str(job.jobid)
-        return (ROOT / "logs" / job.name / place[:200]).absolute()
+        """Return where the logs of a job's attempts go: logs/{rule}/{wildcards}/; for a group {its first}+{others}."""
+        members = list(job.jobs) if job.is_group() else [job]
+        places = sorted(",".join(f"{k}={v}" for k, v in wildcards_of(member).items()) for member in members)
+        place = places[0].replace("/", "|")[:200] or str(job.jobid)
+        return (ROOT / "logs" / job.name / (place if len(places) == 1 else f"{place}+{len(places) - 1}")).absolute()
 
     def _send(self) -> None:
         """Submit what waits. What the cluster does not take now waits on."""
         with self.sending:
             for _ in range(len(self.backlog)):
                 batch = self.backlog.popleft()
-                name = shared_name(batch.rule, [wildcards_of(member.job) for member in batch.members])
+                if batch.before > time.monotonic():
+                    self.backlog.append(batch)
+                    continue
                 try:
-                    taken = self.cluster.submit(name, batch.needs, [member.command for member in batch.members])
+                    taken = self.cluster.submit(batch.name, batch.needs, [member.command for member in batch.members])
                 except Refused as refused:
                     self._refused(batch, refused)
                     continue
@@ -192,14 +179,12 @@ class Executor(RemoteExecutor):
 
     def _refused(self, batch: Batch, refused: Refused) -> None:
         """Keep for later what the cluster may take later, in halves where it has too many; fail the rest."""
-        members = batch.members
-        if batch.tries < TRIES and refused.later:
-            self.logger.warning(f"SLURM does not take {len(members)} {batch.rule} now, later again: {refused}")
-            half = -(-len(members) // 2) if refused.too_many else len(members)
-            parts = [part for part in (members[:half], members[half:]) if part]
-            self.backlog += [replace(batch, members=part, tries=batch.tries + 1) for part in parts]
+        if again := batch.again(refused, self.cluster.poll_seconds, ours=bool(self.submitted)):
+            wait = again[0].before - time.monotonic()
+            self.logger.warning(f"{batch.name}: SLURM does not take it now, in {wait:.0f} s again: {refused}")
+            self.backlog += again
             return
-        for member in members:
+        for member in batch.members:
             self.report_job_error(SubmittedJobInfo(member.job), msg=f"SLURM did not take it: {refused}. ")
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
@@ -227,12 +212,16 @@ class Executor(RemoteExecutor):
             elif ended[job_id] == "0":
                 self._forget(info)
                 self.report_job_success(info)
-            elif (state := self._terminal_state(job_id, ended[job_id], states, records)) is not None:
-                self._forget(info)
-                entry = info.aux["entry"]
-                self.report_job_error(info, msg=explain(entry, state, ended[job_id], records.get(job_id)))
             else:
-                yield info
+                record = records.get(job_id)
+                state, sure = state_of(ended[job_id], states.get(job_id), record)
+                if not sure and not self._waited_for(job_id):
+                    yield info
+                    continue
+                if state.startswith(HOPELESS):
+                    await asyncio.to_thread(self._cancel, [job_id])
+                self._forget(info)
+                self.report_job_error(info, msg=explain(info.aux["entry"], state, ended[job_id], record))
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Cancel what this run submitted and has not seen end, and nothing else."""
@@ -240,10 +229,13 @@ class Executor(RemoteExecutor):
         # Not `active_jobs`: Snakemake empties that list while it checks.
         with self.sending:  # what is on its way has an id when this is ours
             self.backlog.clear()
+        self._cancel(self.submitted)
+
+    def _cancel(self, ids: Iterable[str]) -> None:
         try:
-            self.cluster.cancel(self.submitted)
+            self.cluster.cancel(ids)
         except Outage as outage:
-            self.logger.warning(f"could not cancel all of {len(self.submitted)} jobs: {outage}")
+            self.logger.warning(f"could not cancel all that was submitted: {outage}")
 
     def shutdown(self) -> None:
         """Stop watching; write the efficiency table where one is asked for."""
@@ -267,20 +259,10 @@ class Executor(RemoteExecutor):
             self.logger.debug(f"no accounting: {outage}")
             return {}
 
-    def _terminal_state(self, job_id: str, status: str | None, states: dict, records: dict) -> str | None:
-        """Return the state in which a job ended, or None where that is not sure yet."""
-        if status == "TIMEOUT":
-            return status
-        record = records.get(job_id)
-        state = states.get(job_id) or (record.state if record else None)
-        if state == "COMPLETED" and status is None:
-            state = None  # its exit file is on the way, over a slow file system
-        if state is not None and state not in ALIVE:
-            return state
-        waited = time.monotonic() - self.missing_since.setdefault(job_id, time.monotonic())
-        if waited < self.settings.lost_seconds:
-            return None
-        return "FAILED" if status is not None else "LOST (SLURM no longer knows it)"
+    def _waited_for(self, job_id: str) -> bool:
+        """Tell whether we have waited long enough for news of a job."""
+        first = self.missing_since.setdefault(job_id, time.monotonic())
+        return time.monotonic() - first >= self.settings.lost_seconds
 
     def _forget(self, info: SubmittedJobInfo) -> None:
         """Remove what submitit left of a job that has ended; its log stays."""
@@ -290,8 +272,3 @@ class Executor(RemoteExecutor):
         self._note(self.journal.ended, job_id)
         for path in [*folder.glob(f"{job_id}_*.pkl"), *folder.glob(f"{job_id}_*_log.*"), exit_file(folder, job_id)]:
             path.unlink(missing_ok=True)
-
-
-def wildcards_of(job: JobExecutorInterface) -> dict[str, str]:
-    """Return the wildcards of a job; a group has none."""
-    return dict(getattr(job, "wildcards_dict", None) or {})

@@ -12,6 +12,8 @@ ALIVE = {
     *("RESIZING", "SIGNALING", "STAGE_OUT", "STOPPED", "SPECIAL_EXIT", "RESV_DEL_HOLD", "PREEMPTED"),
 }
 """States of a job that may still run (again), in SLURM's words."""
+HOPELESS = "HOPELESS: "
+"""What the state of a job begins with that SLURM holds and would never start; its reason follows."""
 
 
 class Outage(Exception):  # noqa: N818 - SLURM's, not ours

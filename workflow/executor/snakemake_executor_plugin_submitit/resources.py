@@ -21,7 +21,8 @@ def sbatch_parameters(resources: Mapping[str, Any], threads: int) -> dict[str, A
 
     Args:
         resources: of the job: runtime (minutes), mem_mb, mem_mb_per_cpu, cpus_per_task, gpu, gpu_model, gres, nodes,
-            tasks, slurm_partition, slurm_account, slurm_qos or qos, constraint, slurm_extra. Others are not SLURM's.
+            tasks, tasks_per_node, slurm_partition, slurm_account, slurm_qos or qos, constraint, slurm_extra. Others
+            are not SLURM's.
         threads: of the job; cpus_per_task where that is not given.
 
     Raises:
@@ -37,8 +38,8 @@ def sbatch_parameters(resources: Mapping[str, Any], threads: int) -> dict[str, A
         found["mem_per_cpu"] = f"{_whole(resources, 'mem_mb_per_cpu', least=1)}M"
     elif resources.get("mem_mb") is not None:
         found["mem"] = f"{_whole(resources, 'mem_mb', least=1)}M"
-    if resources.get("tasks"):
-        found["ntasks_per_node"] = _whole(resources, "tasks", least=1)
+    if resources.get("tasks_per_node"):
+        found["ntasks_per_node"] = _whole(resources, "tasks_per_node", least=1)
     for name, option in (
         ("slurm_partition", "partition"),
         ("slurm_account", "account"),
@@ -50,6 +51,8 @@ def sbatch_parameters(resources: Mapping[str, Any], threads: int) -> dict[str, A
         if resources.get(name):
             found[option] = str(resources[name])
     extra = _extra(resources.get("slurm_extra", ""))
+    if resources.get("tasks"):
+        extra["ntasks"] = _whole(resources, "tasks", least=1)
     gpus = _whole(resources, "gpu", least=0, default=0)
     if gpus:
         if "gres" in found:

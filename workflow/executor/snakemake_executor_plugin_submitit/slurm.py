@@ -16,7 +16,7 @@ from typing import Any
 
 import submitit
 
-from snakemake_executor_plugin_submitit.clusters import Outage, Record, Refused
+from snakemake_executor_plugin_submitit.clusters import HOPELESS, Outage, Record, Refused
 from snakemake_executor_plugin_submitit.journal import Entry
 from snakemake_executor_plugin_submitit.node import Command, deaf_to_the_terminal
 from snakemake_executor_plugin_submitit.resources import sbatch_parameters
@@ -28,6 +28,8 @@ TRANSIENT = (
 """What sbatch says when it may take the same job a little later."""
 LIMITS = ("MaxSubmitJob", "MaxJobs", "Job violates accounting/QOS policy")
 """What it says when there are too many jobs for now; an array counts as its tasks."""
+NEVER = re.compile(r"BadConstraints|PartitionConfig|PartitionNodeLimit|PartitionTimeLimit|(Assoc|QOS)Max\w*PerJob\w*")
+"""Reasons for which squeue keeps a job pending that no wait will change."""
 CHUNK = 200
 """Jobs that one call names."""
 FIELDS = "JobID,State,ExitCode,Elapsed,Timelimit,MaxRSS,ReqMem,TotalCPU,CPUTimeRAW"
@@ -90,8 +92,8 @@ class Slurm:
 
     def states(self, entries: Iterable[Entry]) -> dict[str, str]:
         """Return the state of each of the user's jobs and array tasks that SLURM's controller still knows."""
-        user = getpass.getuser()
-        return parse_squeue(ask("squeue", "--noheader", "--array", "--user", user, "--states=all", "--format=%i|%T"))
+        words = ("--noheader", "--array", f"--user={getpass.getuser()}", "--states=all", "--format=%i|%T|%r")
+        return parse_squeue(ask("squeue", *words))
 
     def accounted(self, ids: Iterable[str]) -> dict[str, Record]:
         """Return the accounting records of jobs and array tasks; a job that is too young has none."""
@@ -137,8 +139,13 @@ def ask(*words: str, seconds: float = 30) -> str:
 
 
 def parse_squeue(text: str) -> dict[str, str]:
-    """Read lines of "id|STATE"."""
-    return dict(line.strip().split("|", 1) for line in text.splitlines() if "|" in line)
+    """Read lines of "id|STATE|reason"."""
+    found = {}
+    for line in text.splitlines():
+        job, _, rest = line.strip().partition("|")
+        state, _, reason = rest.partition("|")
+        found[job] = f"{HOPELESS}{reason}" if state == "PENDING" and NEVER.fullmatch(reason) else state
+    return found
 
 
 def parse_sacct(text: str) -> dict[str, Record]:

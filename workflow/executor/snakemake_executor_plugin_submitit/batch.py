@@ -1,0 +1,61 @@
+"""Jobs on their way to the cluster."""
+
+import time
+from dataclasses import dataclass, replace
+
+from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+
+from snakemake_executor_plugin_submitit.clusters import Refused
+from snakemake_executor_plugin_submitit.node import Command
+from snakemake_executor_plugin_submitit.resources import shared_name
+
+TRIES = 12
+"""Refusals for a limit after which a submission is given up, where no job of ours can be what is too many."""
+LONGEST_WAIT = 300
+"""Seconds, at most, between two tries of a submission: each wait is twice the one before."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A job, the command that runs it on a node, and its key in the journal."""
+
+    job: JobExecutorInterface
+    command: Command
+    key: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Jobs with the same needs, sent together: not `before` a time (monotonic), after `tries` refusals."""
+
+    rule: str
+    needs: dict
+    members: list[Member]
+    tries: int = 0
+    before: float = 0
+
+    @property
+    def name(self) -> str:
+        """What squeue shows."""
+        return shared_name(self.rule, [wildcards_of(member.job) for member in self.members])
+
+    def again(self, refused: Refused, wait: float, ours: bool) -> list["Batch"]:
+        """Return what to try later, in halves where there were too many; nothing where trying again is no use.
+
+        Args:
+            refused: what the cluster said.
+            wait: seconds before the second try.
+            ours: whether jobs of this run are in the cluster's queue.
+
+        """
+        if not refused.later or (refused.too_many and not ours and self.tries >= TRIES):
+            return []
+        half = -(-len(self.members) // 2) if refused.too_many else len(self.members)
+        before = time.monotonic() + min(wait * 2 ** min(self.tries, 10), LONGEST_WAIT)
+        parts = [part for part in (self.members[:half], self.members[half:]) if part]
+        return [replace(self, members=part, tries=self.tries + 1, before=before) for part in parts]
+
+
+def wildcards_of(job: JobExecutorInterface) -> dict[str, str]:
+    """Return the wildcards of a job; a group has none."""
+    return dict(getattr(job, "wildcards_dict", None) or {})

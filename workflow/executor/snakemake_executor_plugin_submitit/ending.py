@@ -1,0 +1,57 @@
+"""How a job ended: from what it left behind, what the queue says and what was accounted. Pure but for its log."""
+
+from pathlib import Path
+
+from snakemake_executor_plugin_submitit.clusters import ALIVE, HOPELESS, Record
+from snakemake_executor_plugin_submitit.journal import Entry
+from snakemake_executor_plugin_submitit.slurm import megabytes_of
+
+TAIL = 15
+"""Lines of a failed job's log that its error shows."""
+
+
+def state_of(status: str | None, queued: str | None, record: Record | None) -> tuple[str, bool]:
+    """Return the state in which a job ended, and whether that is sure already.
+
+    Args:
+        status: the exit status that it left, "TIMEOUT", or None.
+        queued: its state as the queue says, if that still knows it.
+        record: its accounting, if there is any.
+
+    """
+    state = queued or (record.state if record else "")
+    if status == "TIMEOUT":
+        return status, True
+    if state.startswith(HOPELESS):
+        return state, False
+    if not state or state in ALIVE or (state == "COMPLETED" and status is None):
+        # Accounting lags, or the exit file is on its way over a slow file system.
+        return ("FAILED" if status is not None else "LOST (SLURM no longer knows it)"), False
+    if state in ("FAILED", "CANCELLED") and status is None and record is not None:
+        # Without cgroups, SLURM's own watch kills what is beyond its memory, and calls that a failure.
+        most, asked = megabytes_of(record.memory), megabytes_of(record.asked)
+        state = f"OUT_OF_MEMORY (SLURM says {state})" if most and asked and most > asked else state
+    return state, True
+
+
+def explain(entry: Entry, state: str, status: str | None, record: Record | None) -> str:
+    """Return what a person needs to know of a failed job.
+
+    Args:
+        entry: the job.
+        state: in which it ended, in SLURM's words.
+        status: the exit status that it left, if any.
+        record: its accounting, if there is any.
+
+    """
+    exited = f", exit status {status}" if status and status.isdigit() else ""
+    lines = [f"{entry.cluster} job {entry.job_id}: {state}{exited}"]
+    if record is not None:
+        lines.append(f"memory {record.memory or 'unknown'} of {record.asked}, ran {record.elapsed} of {record.limit}")
+    logs = sorted(Path(entry.log).glob(f"{entry.job_id}.*.log"))
+    if logs:
+        last = logs[-1].read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+        lines += [f"log: {logs[-1]}", *(f"    {line}" for line in last)]
+    elif entry.cluster == "slurm":
+        lines.append(f"no log: it did not begin, or its node does not see {entry.folder}")
+    return "\n".join(lines) + "\n"

@@ -1,8 +1,8 @@
-"""certified_accuracy: tables of certificates -> certified accuracy against radius, as a figure and as a table.
+"""certified_accuracy: tables of certificates -> certified accuracy against radius, as a figure and as tables.
 
 The certified accuracy at radius r is the fraction of images whose certificate is of the right class and of a radius
 of at least r (Cohen et al. 2019, section 4); abstentions count as wrong. Intervals are 95 % Clopper-Pearson, over
-images.
+images. The envelope takes at each radius the best of the models trained under Gaussian noise.
 """
 
 import json
@@ -21,6 +21,8 @@ from steps.run.files import write_text
 
 SPACING = 0.25
 """Distance of the radii in the table, in pixel values: that of the published tables."""
+PUBLISHED = Path(__file__).parent / "data" / "published.csv"
+ENVELOPE = "envelope"
 
 
 @dataclass(frozen=True)
@@ -28,30 +30,43 @@ class Config:
     """Draw certified accuracy against radius."""
 
     tables: tuple[Path, ...] = option("tables (.tsv) that the certify step wrote, each with its .json")
-    out: Path = option("where the PNG goes; the CSV goes beside it")
+    out: Path = option("where the PNG goes; the CSV and .summary.csv go beside it")
+    published: str = option("draw published figures of this dataset too: cifar10, imagenet; empty: none", default="")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of certificates, and what its .json says of it."""
+
+    rows: pd.DataFrame
+    facts: dict
+
+    @property
+    def radii(self) -> np.ndarray:
+        """Radii at which the table tells the certified accuracy: those of interest in grid mode, else any."""
+        if self.facts.get("mode") == "grid":
+            return np.array(self.facts["radii"])
+        return np.arange(0, self.rows.radius.max() + SPACING, SPACING)
+
+    @property
+    def label(self) -> str:
+        """What the figure calls it."""
+        return f"{self.facts['model']}, σ = {self.facts['sigma']:g}"
 
 
 def run(config: Config) -> pd.DataFrame:
-    """Write figure and table, and return the table. Raises BadInput where a table is missing or has no rows."""
+    """Write figure and tables, and return the table. Raises BadInput where one is missing or has no rows."""
     if not config.tables:
         raise BadInput("no tables: certified accuracy needs at least one that the certify step wrote")
     read = [_read(path) for path in config.tables]
-    largest = max(rows.radius.max() for rows, _ in read)
-    grid = np.arange(0, largest + SPACING, SPACING)
-    frame = pd.DataFrame(
-        [
-            {
-                "model": facts["model"],
-                "sigma": facts["sigma"],
-                "radius": radius,
-                **dict(zip(("accuracy", "low", "high", "n"), certified_accuracy(rows, radius), strict=True)),
-            }
-            for rows, facts in read
-            for radius in grid
-        ]
-    )
-    _draw(read, config.out)
-    write_text(config.out.with_suffix(".csv"), frame.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    published = _published(config.published)
+    frame = pd.DataFrame([_point(table, radius) for table in read for radius in table.radii])
+    frame = pd.concat([frame, envelope(frame)], ignore_index=True)
+    _draw(read, frame, published, config.out)
+    layout = {"index": False, "float_format": "%.6g", "lineterminator": "\n"}
+    write_text(config.out.with_suffix(".csv"), frame.to_csv(**layout))
+    summary = pd.DataFrame([summarise(table) for table in read])
+    write_text(config.out.with_suffix(".summary.csv"), summary.to_csv(**layout))
     return frame
 
 
@@ -66,41 +81,100 @@ def average_certified_radius(rows: pd.DataFrame) -> float:
     return float((rows.radius * (rows.correct == 1)).mean())
 
 
-def _read(path: Path) -> tuple[pd.DataFrame, dict]:
+def envelope(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return, at each radius, the row of the best of the Gaussian-trained models, as the model ENVELOPE.
+
+    Its interval is that of the row chosen: the choice among several adds an optimism that it does not show.
+    """
+    trained = frame[frame.model.str.startswith("gaussian-")]
+    best = trained.loc[trained.groupby("radius").accuracy.idxmax()] if len(trained) else trained
+    return best.assign(model=ENVELOPE)
+
+
+def summarise(table: Table) -> dict:
+    """Return a table's abstentions, draws and average certified radius, and why where there is none."""
+    rows, facts = table.rows, table.facts
+    abstained = int(((rows.predict == -1) & (rows.get("stop", "n") != "skipped")).sum())
+    low, high = interval(abstained, len(rows))
+    grid = facts.get("mode") == "grid"
+    return {
+        "model": facts["model"],
+        "sigma": facts["sigma"],
+        "mode": facts.get("mode", "fixed") + (", label-aware" if facts.get("label_aware") else ""),
+        "images": len(rows),
+        "abstained": abstained / len(rows),
+        "abstained_low": low,
+        "abstained_high": high,
+        "mean_draws": float(rows.draws.mean()) if "draws" in rows else float("nan"),
+        "acr": float("nan") if grid else average_certified_radius(rows),
+        "acr_note": "none: grid mode stops drawing where no radius of interest is open" if grid else "",
+    }
+
+
+def _point(table: Table, radius: float) -> dict:
+    values = zip(("accuracy", "low", "high", "n"), certified_accuracy(table.rows, radius), strict=True)
+    return {"model": table.facts["model"], "sigma": table.facts["sigma"], "radius": radius, **dict(values)}
+
+
+def _read(path: Path) -> Table:
     try:
         rows = pd.read_csv(path, delimiter="\t")
         facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        _ = rows.correct, rows.radius, facts["model"], facts["sigma"], facts["n"], facts["alpha"]
+        _ = rows.correct, rows.radius, rows.predict, facts["model"], facts["sigma"], facts["n"], facts["alpha"]
     except FileNotFoundError as error:
         raise BadInput(f"no {error.filename}: the certify step writes it") from None
     except (ValueError, KeyError, AttributeError) as error:
         raise BadInput(f"{path} is not a table that the certify step wrote: {error}") from None
     if rows.empty:
         raise BadInput(f"{path} has no rows")
-    return rows, facts
+    return Table(rows, facts)
 
 
-def _draw(read: list[tuple[pd.DataFrame, dict]], out: Path) -> None:
+def _published(dataset: str) -> pd.DataFrame:
+    known = pd.read_csv(PUBLISHED)
+    if dataset and dataset not in set(known.dataset):
+        raise BadInput(f"no published figures of {dataset!r}: choose from {', '.join(sorted(set(known.dataset)))}")
+    return known[known.dataset == dataset]
+
+
+def _draw(read: list[Table], frame: pd.DataFrame, published: pd.DataFrame, out: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 4.4), layout="constrained")
-    for rows, facts in read:
-        # The curve is a staircase that falls just behind each certified radius.
-        radii = np.unique(np.concatenate([[0.0], rows.radius[rows.correct == 1]]))
+    for table in read:
+        rows, grid = table.rows, table.facts.get("mode") == "grid"
+        certified = rows.radius[rows.correct == 1].to_numpy()
+        # The curve is a staircase that falls just behind each certified radius; in grid mode, radii of interest alone
+        # were decided, and the staircase between them is a lower bound.
+        radii = table.radii if grid else np.unique(np.concatenate([[0.0], certified]))
+        radii = radii[
+            : 1 + int(np.searchsorted(radii, rows.radius[rows.correct == 1].to_numpy().max(initial=0), "right"))
+        ]
         steps = np.array([certified_accuracy(rows, radius)[:3] for radius in radii])
         edges, steps = np.append(radii, radii[-1]), np.vstack([steps, [0, *interval(0, len(rows))]])
-        label = (
-            f"{facts['model']}, σ = {facts['sigma']:g} (ACR {floor(1000 * average_certified_radius(rows)) / 1000:.3f})"
-        )
-        (line,) = axes.step(edges, steps[:, 0], where="pre", label=label)
+        acr = "" if grid else f" (ACR {floor(1000 * average_certified_radius(rows)) / 1000:.3f})"
+        marks = {"marker": "o", "markersize": 3} if grid else {}
+        (line,) = axes.step(edges, steps[:, 0], where="pre", label=table.label + acr, **marks)
         axes.fill_between(edges, steps[:, 1], steps[:, 2], step="pre", alpha=0.15, color=line.get_color(), lw=0)
-    facts = read[0][1]
+    best = frame[frame.model == ENVELOPE]
+    if best.sigma.nunique() > 1:
+        axes.plot(best.radius, best.accuracy, color="black", linestyle=":", linewidth=1, label=ENVELOPE)
+    for (model, source), rows in published.groupby(["model", "source"], sort=False):
+        for number, (_, curve) in enumerate(rows.groupby("sigma")):
+            label = f"{model}, {source}" if number == 0 else None
+            axes.plot(curve.radius, curve.accuracy, color="grey", linestyle="--", linewidth=0.8, label=label)
     axes.set(xlabel="L2 radius (pixel values in [0, 1])", ylabel="certified accuracy", ylim=(0, 1), xlim=(0, None))
-    counts = " / ".join(str(n) for n in sorted({len(rows) for rows, _ in read}))
-    axes.set_title(
-        f"{counts} test images, n = {facts['n']:,} draws, α = {facts['alpha']:g}; bands: 95 % over images",
-        fontsize=10,
-    )
-    axes.legend(fontsize=9)
+    axes.set_title(_title(read), fontsize=10)
+    axes.legend(fontsize=8)
     save_figure(figure, out)
+
+
+def _title(read: list[Table]) -> str:
+    def listed(values: list) -> str:
+        return " / ".join(dict.fromkeys(values))
+
+    counts = listed([str(len(table.rows)) for table in read])
+    draws = listed([f"{table.facts['n']:,}" for table in read])
+    alphas, modes = (listed([f"{table.facts.get(name)}" for table in read]) for name in ("alpha", "mode"))
+    return f"{counts} test images, {modes}, n ≤ {draws} draws, α = {alphas}; bands: 95 % over images"
 
 
 if __name__ == "__main__":

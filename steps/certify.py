@@ -1,23 +1,27 @@
 """certify: a base classifier and a noise level -> a certificate for every k-th test image, as a table.
 
-CERTIFY of Cohen et al. 2019 (arXiv 1902.02918) with fixed n. The table is tab-separated, one row an image, with the
-columns that public analyses of that log format read (idx label predict radius correct time), then successes, draws
-and lower. It is written row by row to ``*.partial.tsv``; a rerun after an interruption goes on behind the last whole
-row. ``*.json`` beside it says how it was made.
+How many draws an image takes is the rule's matter (`steps/maths/certification.py`). The table is tab-separated, one row
+an image: the columns that public analyses of the log format of Cohen et al. 2019 (arXiv 1902.02918) read (idx label
+predict radius correct time), then successes, draws, lower, alpha, mode and stop. It is written row by row to
+``*.partial.tsv``, the counts of images under way to ``*.partial.json``; a rerun goes on with both. ``*.json`` beside
+the table says how it was made.
 """
 
 import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from glob import escape
 from pathlib import Path
 
 import torch
 
 from steps.data.dataset import Split
-from steps.maths.smoothing import certify
+from steps.maths.certification import MODES, RADII, Count, Rule
+from steps.maths.smoothing import Work, count_votes
 from steps.nets.model import Loaded, check_fits, load_model
 from steps.run.command import main, option
 from steps.run.device import pick_device
@@ -28,7 +32,22 @@ from steps.run.lock import sole_writer
 from steps.run.log import logger
 from steps.run.progress import Progress
 
-COLUMNS = ("idx", "label", "predict", "radius", "correct", "time", "successes", "draws", "lower")
+COLUMNS = (
+    "idx",
+    "label",
+    "predict",
+    "radius",
+    "correct",
+    "time",
+    "successes",
+    "draws",
+    "lower",
+    "alpha",
+    "mode",
+    "stop",
+)
+KEEP_SECONDS = 5
+"""Between two times that the counts of images under way are kept."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +60,13 @@ class Config:
     sigma: float = option("standard deviation of the smoothing noise, in pixel values")
     images: int = option("how many test images, spread evenly over the split")
     n0: int = option("draws that select the class")
-    n: int = option("fresh draws that bound its probability")
+    n: int = option("fresh draws that bound its probability, at most")
     alpha: float = option("chance that a certificate is wrong, in (0, 1)")
+    mode: str = option(f"{', '.join(MODES)}: how many draws an image gets", default="grid")
+    radii: tuple[float, ...] = option("grid: radii of interest (none: those of published tables)", default=())
+    looks: tuple[int, ...] = option("grid: draws after which to look (none: about 1.5 times as many each)", default=())
+    label_aware: bool = option("grid: do not certify an image whose selected class is not its label", default=False)
+    tolerance: float = option("radius: the share of the radius that may be lost to fewer draws", default=0.05)
     batch: int = option("noisy images at once: speed and memory only", default=250)
     seed: int = option("of the noise", default=0)
     shard: str = option("i/k: only every k-th of the images, from the i-th", default="1/1")
@@ -50,19 +74,21 @@ class Config:
 
 def run(config: Config) -> Path:
     """Certify and return the path of the table. Raises BadInput, naming the image where one is at fault."""
-    _check(config)
+    rule = _rule(config)
     with sole_writer(config.out):
-        return _run(config)
+        return _run(config, rule)
 
 
-def _run(config: Config) -> Path:
+def _run(config: Config, rule: Rule) -> Path:
     device = pick_device()
     model = load_model(config.model, device)
     test = Split(config.data, "test")
     check_fits(config.model, model.identity, config.data, test.description)
     places = _shard(test.every(config.images), config.shard)
-    facts = _facts(config, model, test, device)
+    facts = _facts(config, rule, model, test, device)
     identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    if _is_made(config.out, facts, identity):
+        return config.out
     partial = config.out.with_name(f"{config.out.stem}.{identity}.partial.tsv")
     done = recover(partial, places)
     label = f"certify {config.model.parent.name} sigma={config.sigma:g}"
@@ -71,8 +97,8 @@ def _run(config: Config) -> Path:
     progress = Progress(label, len(places), "images", done)
     try:
         with partial.open("a", encoding="utf-8") as table:
-            for place in places[done:]:
-                table.write("\t".join(map(str, _row(config, model, test, place, device))) + "\n")
+            for row in _rows(config, rule, model, test, places[done:], partial.with_suffix(".json"), device):
+                table.write("\t".join(map(str, row)) + "\n")
                 table.flush()
                 os.fsync(table.fileno())
                 progress.advance()
@@ -80,6 +106,9 @@ def _run(config: Config) -> Path:
         raise BadInput(f"cannot write {partial}: {error.strerror} (its whole rows are kept for the next run)") from None
     write_text(config.out.with_suffix(".json"), json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     partial.replace(config.out)
+    # With what a kill left of their writing.
+    for path in [partial.with_suffix(".json"), *partial.parent.glob(f".{escape(partial.stem)}.*.new.*")]:
+        path.unlink(missing_ok=True)
     return config.out
 
 
@@ -106,68 +135,125 @@ def recover(partial: Path, places: list[int]) -> int:
     return whole
 
 
-def _row(config: Config, model: Loaded, test: Split, place: int, device: torch.device) -> tuple:
-    began = time.perf_counter()
-    label = int(test.labels[place])
+def _rows(
+    config: Config, rule: Rule, model: Loaded, test: Split, places: list[int], kept: Path, device: torch.device
+) -> Iterator[tuple]:
+    """Yield the rows of `places`, in order; the counts of those under way are in `kept`."""
+    classes, states = len(model.identity.classes), _read_states(kept)
+    begun: dict[int, Work] = {}
+    last = time.monotonic()
+
+    def works() -> Iterator[Work]:
+        for place in places:
+            count = Count(rule, classes, int(test.labels[place]))
+            state = states.get(str(place), {})
+            if state:
+                count.restore(state["count"])
+            key = (config.seed, "certify", config.sigma, place)
+            work = Work(test.images([place])[0].to(device), key, count, place, state.get("seconds", 0.0))
+            begun[place] = work
+            if not count.ended:
+                yield work
+
+    def keep(at_once: bool = False) -> None:
+        nonlocal last
+        if at_once or time.monotonic() - last > KEEP_SECONDS:
+            states = {place: {"count": work.count.state(), "seconds": work.seconds} for place, work in begun.items()}
+            write_text(kept, json.dumps(states))
+            last = time.monotonic()
+
+    waiting = iter(places)
+    place = next(waiting, None)
     try:
         with torch.inference_mode():
-            found = certify(
-                model.classifier,
-                test.images([place])[0].to(device),
-                sigma=config.sigma,
-                n0=config.n0,
-                n=config.n,
-                alpha=config.alpha,
-                classes=len(model.identity.classes),
-                batch=config.batch,
-                key=(config.seed, "certify", config.sigma, place),
-            )
+            for _ in count_votes(model.classifier, works(), sigma=config.sigma, batch=config.batch, watch=keep):
+                # Images end in any order; rows are written in that of the images.
+                while place in begun and begun[place].count.ended:
+                    yield _row(begun.pop(place))
+                    place = next(waiting, None)
+        while place is not None:  # had ended when an earlier run was interrupted
+            yield _row(begun.pop(place))
+            place = next(waiting, None)
     except FloatingPointError as error:
+        message, work = error.args
         raise BadInput(
-            f"test image {place} at sigma {config.sigma:g}: {error}; is {config.model} diverged? "
+            f"test image {work.place} at sigma {config.sigma:g}: {message}; is {config.model} diverged? "
             "The rows before it are kept"
         ) from None
-    taken = timedelta(seconds=time.perf_counter() - began)
-    correct = int(found.prediction == label)
+    finally:
+        if begun:
+            keep(at_once=True)
+
+
+def _row(work: Work) -> tuple:
+    found, rule = work.count.certificate, work.count.rule
     return (
-        place,
-        label,
-        found.prediction,
-        found.radius,
-        correct,
-        taken,
-        found.successes,
-        found.draws,
-        found.lower,
+        *(work.place, work.count.label, found.prediction, found.radius, int(found.prediction == work.count.label)),
+        *(timedelta(seconds=work.seconds), found.successes, found.draws, found.lower, rule.alpha, rule.mode),
+        found.stop,
     )
 
 
-def _facts(config: Config, model: Loaded, test: Split, device: torch.device) -> dict:
+def _read_states(path: Path) -> dict[str, dict]:
+    """Read the counts that an interruption left behind; none where there are none, or torn ones."""
+    try:
+        states = json.loads(path.read_text(encoding="utf-8"))
+        return {place: state for place, state in states.items() if {"count", "seconds"} <= set(state)}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _is_made(out: Path, facts: dict, identity: str) -> bool:
+    """Tell whether the table is there, made as `facts` say. Raises BadInput where it was made in another way."""
+    if not out.is_file():
+        return False
+    try:
+        made = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        made = {}
+    other = [f"{name} {made.get(name)!r}, not {facts[name]!r}" for name in facts if made.get(name) != facts[name]]
+    if other:
+        beside = out.with_name(f"{out.stem}.{identity}{out.suffix}")
+        raise BadInput(f"{out} was made with {'; '.join(other)}: remove it, or write to {beside}")
+    logger.info("%s is whole, and made with these values: nothing to do", out)
+    return True
+
+
+def _facts(config: Config, rule: Rule, model: Loaded, test: Split, device: torch.device) -> dict:
+    grid = {"radii": list(rule.radii), "looks": [look for look, _ in rule.schedule], "label_aware": rule.label_aware}
     return {
         "model": config.model.parent.name,
         "model_hash": model.hash,
         "sigma": config.sigma,
         "images": config.images,
         "shard": config.shard,
+        "mode": rule.mode,
         "n0": config.n0,
         "n": config.n,
         "alpha": config.alpha,
+        **(grid if rule.mode == "grid" else {"tolerance": rule.tolerance} if rule.mode == "radius" else {}),
         "seed": config.seed,
         "device": device.type,
-        "precision": "float32",
+        "precision": model.identity.precision,
         "data": test.description.fingerprint,
         "code": fingerprint("steps.certify"),
     }
 
 
-def _check(config: Config) -> None:
-    if not 0 < config.sigma < float("inf"):
-        raise BadInput(f"sigma is {config.sigma:g}: a smoothed classifier needs noise, sigma > 0")
-    if not 0 < config.alpha < 1:
-        raise BadInput(f"alpha is {config.alpha:g}: must be above 0 and below 1")
-    for name in ("images", "n0", "n", "batch"):
+def _rule(config: Config) -> Rule:
+    """Return the rule that the values make; warn of radii that it cannot certify."""
+    names = ("mode", "sigma", "n0", "n", "alpha", "looks", "label_aware", "tolerance")
+    try:
+        rule = Rule(radii=config.radii or RADII, **{name: getattr(config, name) for name in names})
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    for name in ("images", "batch"):
         if getattr(config, name) < 1:
             raise BadInput(f"{name} is {getattr(config, name)}: must be at least 1")
+    if rule.mode == "grid" and (beyond := [radius for radius in config.radii if radius > rule.ceiling]):
+        listed = ", ".join(f"{radius:g}" for radius in beyond)
+        logger.warning("radii %s: above %.3f, the most that n=%d can certify here", listed, rule.ceiling, rule.n)
+    return rule
 
 
 def _shard(places: list[int], shard: str) -> list[int]:

@@ -1,20 +1,24 @@
 import dataclasses
 import json
+import os
+import re
 import resource
+import shutil
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
+from random import Random
 
 import pandas as pd
 import pytest
 import safetensors.torch
-import torch
+from scipy.stats import norm
 
 from steps import certificates, certified_accuracy, certify
-from steps.nets.model import load_model, read_identity, save_model
+from steps.nets.architectures import build
+from steps.nets.model import read_identity, save_model
 from steps.run.errors import BadInput
-from tests.conftest import ROOT, run_step, write_model
+from tests.conftest import run_step, write_model
 
 COHEN = ["idx", "label", "predict", "radius", "correct", "time"]
 
@@ -22,7 +26,19 @@ COHEN = ["idx", "label", "predict", "radius", "correct", "time"]
 @pytest.fixture
 def asked(model, dataset, tmp_path):
     out = tmp_path / "certify" / "gaussian-0.5" / "sigma=0.5.tsv"
-    return certify.Config(model=model, data=dataset, out=out, sigma=0.5, images=12, n0=20, n=300, alpha=0.01, batch=64)
+    return certify.Config(
+        model=model, data=dataset, out=out, sigma=0.5, images=12, n0=20, n=300, alpha=0.01, mode="fixed", batch=64
+    )
+
+
+def words(config):
+    """The flags that make `config`."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, bool):
+            yield f"--{'' if value else 'no-'}{field.name.replace('_', '-')}"
+        elif value != ():
+            yield f"--{field.name.replace('_', '-')}={value}"
 
 
 def rows(path):
@@ -39,6 +55,31 @@ def test_every_kth_image_gets_a_row_that_public_analyses_can_read(asked):
     facts = json.loads(asked.out.with_suffix(".json").read_text())
     assert (facts["sigma"], facts["n"], facts["alpha"], facts["model"]) == (0.5, 300, 0.01, "gaussian-0.5")
     assert not list(asked.out.parent.glob("*partial*"))
+
+
+@pytest.mark.parametrize("mode", ["fixed", "grid", "radius"])
+def test_every_row_says_how_it_came_about(asked, mode):
+    config = dataclasses.replace(asked, mode=mode, n=1000, n0=100)
+    table = pd.read_csv(certify.run(config), delimiter="\t")
+    assert (table["mode"] == mode).all() and (table.alpha == 0.01).all() and (table.draws <= 1000).all()
+    assert set(table.stop) <= {"fixed": {"n"}, "grid": {"n", "decided"}, "radius": {"n", "tolerance"}}[mode]
+    bounded = table[table.predict != -1]
+    assert bounded.radius.tolist() == pytest.approx((0.5 * norm.ppf(bounded.lower)).tolist(), rel=1e-9)
+    facts = json.loads(asked.out.with_suffix(".json").read_text())
+    assert facts["mode"] == mode and ("looks" in facts) == (mode == "grid") and facts["precision"] == "float32"
+
+
+def test_a_label_aware_table_says_what_it_skipped(asked):
+    table = pd.read_csv(certify.run(dataclasses.replace(asked, mode="grid", label_aware=True)), delimiter="\t")
+    skipped = table[table.stop == "skipped"]
+    assert len(skipped) and (skipped.predict == -1).all() and (skipped.draws == 0).all()
+    assert (table[table.stop != "skipped"].predict.isin([-1]) | (table[table.stop != "skipped"].correct == 1)).all()
+
+
+def test_radii_that_no_number_of_draws_can_certify_are_named(asked, caplog):
+    with caplog.at_level("WARNING", logger="pagoda"):
+        certify.run(dataclasses.replace(asked, mode="grid", radii=(0.5, 3.0)))
+    assert re.search(r"radii 3: above 1\.\d+, the most that n=300 can certify here", caplog.text)
 
 
 def test_neither_batch_size_nor_shards_change_a_row(asked):
@@ -71,48 +112,77 @@ def test_tables_that_are_not_the_shards_of_one_are_refused(asked):
     assert not out.exists()
 
 
-def test_killed_it_goes_on_behind_the_last_whole_row(asked, tmp_path):
+@pytest.mark.parametrize("mode", ["fixed", "grid"])
+def test_killed_twenty_times_it_makes_the_same_table(asked, tmp_path, monkeypatch, mode):
+    asked = dataclasses.replace(asked, mode=mode, n=2000)
     whole = rows(certify.run(asked))
     other = dataclasses.replace(asked, out=tmp_path / "killed" / "sigma=0.5.tsv")
-    pairs = ((f.name, getattr(other, f.name)) for f in dataclasses.fields(other))
-    command = [sys.executable, "-m", "steps.certify", *(w for k, v in pairs for w in (f"--{k}", str(v)))]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        found = list(tmp_path.glob("killed/*.partial.tsv"))
-        if found and found[0].read_text().count("\n") > 3:
-            break
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    (partial,) = tmp_path.glob("killed/*.partial.tsv")
-    kept = partial.read_text().splitlines()
-    partial.write_text("\n".join(kept) + "\n" + "17\t3\t4\t0.3")  # and a row that the interruption tore
-    times = [line.split("\t")[5] for line in kept[1:]]
-    final = pd.read_csv(certify.run(other), delimiter="\t")
-    assert final.drop(columns="time").equals(whole)
-    assert final.time.tolist()[: len(times)] == times and len(times) >= 3  # kept, not made anew
+    monkeypatch.setattr(certify, "KEEP_SECONDS", 0)
+    random, kills = Random(mode), 0
+    while kills < 20:
+        child = os.fork()
+        if child == 0:
+            certify.run(other)
+            os._exit(0)
+        time.sleep(random.uniform(0, 0.06))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        kills += 1
+        if other.out.exists():  # it was done: once more
+            assert rows(other.out).equals(whole)
+            shutil.rmtree(other.out.parent)
+    partial = list(other.out.parent.glob("*.partial.tsv"))
+    if partial:  # and a row that the interruption tore
+        with partial[0].open("a") as file:
+            file.write("17\t3\t4\t0.3")
+    assert rows(certify.run(other)).equals(whole)
+    assert not list(other.out.parent.glob("*partial*"))
+
+
+def test_an_interrupted_image_goes_on_with_its_counts(asked, monkeypatch):
+    asked = dataclasses.replace(asked, images=1, n=2000)
+    whole, batches = rows(certify.run(asked)), 0
+    asked.out.unlink()
+    count_votes = certify.count_votes
+
+    def interrupted(*args, watch, **kwargs):
+        def watch_and_stop():
+            nonlocal batches
+            watch()
+            batches += 1
+            if batches == 20:
+                raise KeyboardInterrupt
+
+        return count_votes(*args, watch=watch_and_stop, **kwargs)
+
+    monkeypatch.setattr(certify, "count_votes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        certify.run(asked)
+    (kept,) = asked.out.parent.glob("*.partial.json")
+    (state,) = json.loads(kept.read_text()).values()
+    assert state["count"]["phase"] == "estimate" and state["count"]["drawn"] >= 1000
+    assert rows(certify.run(asked)).equals(whole)
+    assert batches <= 20 + 1 + 2000 // 64 + 1 - 15  # not from the beginning
 
 
 def test_a_full_disk_keeps_the_rows_before_it(asked):
-    pairs = ((f.name, getattr(asked, f.name)) for f in dataclasses.fields(asked))
-    done = run_step(
-        "certify", *(w for k, v in pairs for w in (f"--{k}", v)),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400)),
-    )  # fmt: skip
+    limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))}
+    done = run_step("certify", *words(asked), **limit)
     assert done.returncode == 2 and "File too large (its whole rows are kept for the next run)" in done.stderr
     (partial,) = asked.out.parent.glob("*.partial.tsv")
     assert partial.read_text().count("\n") >= 2 and not asked.out.exists()
     assert len(rows(certify.run(asked))) == 12
 
 
-def test_rows_of_another_config_are_not_taken(asked):
+def test_a_table_made_in_another_way_is_neither_taken_nor_overwritten(asked):
     certify.run(asked)
-    text = asked.out.read_text()
-    facts = json.loads(asked.out.with_suffix(".json").read_text())
-    asked.out.with_name("sigma=0.5.0123456789ab.partial.tsv").write_text(text)
-    again = rows(certify.run(dataclasses.replace(asked, n=400)))
-    assert facts["n"] == 300 and (again.draws == 400).all()
+    made = asked.out.read_bytes()
+    with pytest.raises(BadInput, match=r"was made with n 300, not 400: remove it, or write to .*\.tsv") as refused:
+        certify.run(dataclasses.replace(asked, n=400))
+    beside = Path(str(refused.value).rpartition(" ")[2])
+    assert (rows(certify.run(dataclasses.replace(asked, n=400, out=beside))).draws == 400).all()
+    certify.run(asked)  # nothing to do
+    assert asked.out.read_bytes() == made
 
 
 @pytest.mark.parametrize(
@@ -126,6 +196,8 @@ def test_rows_of_another_config_are_not_taken(asked):
         ({"n0": 0}, "n0 is 0: must be at least 1"),
         ({"n": 0}, "n is 0: must be at least 1"),
         ({"shard": "4/3"}, "shard is '4/3': must be i/k"),
+        ({"mode": "grid", "looks": (200, 100, 300)}, "looks are 200, 100, 300: must increase from above 0 to n = 300"),
+        ({"mode": "grid", "radii": (-0.5,)}, "radii has -0.5: must be 0 or above"),
     ],
 )
 def test_bad_values_are_refused(asked, changes, said):
@@ -134,11 +206,11 @@ def test_bad_values_are_refused(asked, changes, said):
 
 
 def test_logits_that_are_not_finite_stop_it_and_name_the_image(asked):
-    loaded = load_model(asked.model, torch.device("cpu"))
     weights = safetensors.torch.load_file(asked.model)
     weights["fc.bias"][0] = float("nan")
-    loaded.classifier.network.load_state_dict(weights)
-    save_model(asked.model, loaded.classifier.network, read_identity(asked.model))
+    network = build("fast_resnet", 10, 1, width=4)
+    network.load_state_dict(weights)
+    save_model(asked.model, network, read_identity(asked.model))
     with pytest.raises(BadInput, match=r"test image 0 at sigma 0\.5: .*not finite.*gaussian-0\.5/model"):
         certify.run(asked)
 
@@ -149,9 +221,10 @@ def test_a_model_for_other_pictures_is_refused(asked, dataset):
         certify.run(asked)
 
 
-def write_table(path, correct, radius):
-    pd.DataFrame({"correct": correct, "radius": radius}).to_csv(path, sep="\t", index=False)
-    path.with_suffix(".json").write_text(json.dumps({"model": "g", "sigma": 1, "n": 10, "alpha": 0.1}))
+def write_table(path, correct, radius, predict=1, draws=10, **facts):
+    columns = {"predict": predict, "correct": correct, "radius": radius, "draws": draws}
+    pd.DataFrame(columns).to_csv(path, sep="\t", index=False)
+    path.with_suffix(".json").write_text(json.dumps({"model": "g", "sigma": 1, "n": 10, "alpha": 0.1} | facts))
     return path
 
 
@@ -163,6 +236,29 @@ def test_certified_accuracy_counts_what_is_right_and_large_enough(tmp_path):
     assert (frame.low <= frame.accuracy).all() and (frame.accuracy <= frame.high).all() and (frame.n == 5).all()
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
     assert certified_accuracy.average_certified_radius(pd.read_csv(table, sep="\t")) == pytest.approx(0.57)
+
+
+def test_a_summary_has_no_average_radius_where_it_means_nothing(tmp_path):
+    fixed = write_table(tmp_path / "f.tsv", [1, 0], [0.5, 0.0], predict=[1, -1], draws=[10, 30], model="gaussian-1")
+    grid = write_table(tmp_path / "g.tsv", [1, 0], [0.6, 0.0], model="gaussian-2", mode="grid", radii=[0, 0.5, 1])
+    frame = certified_accuracy.run(
+        certified_accuracy.Config(tables=(fixed, grid), out=tmp_path / "c.png", published="cifar10")
+    )
+    summary = pd.read_csv(tmp_path / "c.summary.csv")
+    assert summary.acr.tolist()[0] == 0.25 and summary.acr.isna().tolist() == [False, True]
+    assert summary.abstained.tolist() == [0.5, 0] and summary.mean_draws.tolist() == [20, 10]
+    assert "grid mode stops drawing" in summary.acr_note[1]
+    assert frame[frame.model == "gaussian-2"].radius.tolist() == [0, 0.5, 1]
+    best = frame[frame.model == "envelope"].set_index("radius")
+    assert best.accuracy.to_dict() == {0: 0.5, 0.25: 0.5, 0.5: 0.5, 1: 0}
+
+
+def test_published_figures_are_those_of_a_known_dataset(tmp_path):
+    config = certified_accuracy.Config(
+        tables=(write_table(tmp_path / "t.tsv", [1], [1.0]),), out=tmp_path / "c.png", published="mnist"
+    )
+    with pytest.raises(BadInput, match="no published figures of 'mnist': choose from cifar10, imagenet"):
+        certified_accuracy.run(config)
 
 
 def test_tables_that_are_missing_or_empty_are_named(tmp_path):

@@ -6,130 +6,137 @@ return when its input is blurred by noise:
 
     g(x) = argmax_c P(f(x + noise) = c),    noise ~ N(0, sigma^2 I)
 
-Source: Cohen, Rosenfeld & Kolter 2019, "Certified Adversarial Robustness via Randomized Smoothing"
-(arXiv 1902.02918), algorithm CERTIFY and theorem 1. The soft scores are those of Salman et al. 2019
-(arXiv 1906.04584) and Kaur, Cohen & Lipton 2019 (arXiv 1910.08640).
+Sources: Cohen, Rosenfeld & Kolter 2019, "Certified Adversarial Robustness via Randomized Smoothing"
+(arXiv 1902.02918), SAMPLEUNDERNOISE; what the counts certify is in `certification`. The soft scores are those of
+Salman et al. 2019 (arXiv 1906.04584) and Kaur, Cohen & Lipton 2019 (arXiv 1910.08640).
 """
 
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from steps.maths.confidence import lower_bound
+from steps.maths.certification import ABSTAIN, Certificate, Count, Poll, Rule
 from steps.maths.randomness import generator
 
 Classifier = Callable[[Tensor], Tensor]
 
-ABSTAIN = -1
-CHUNK = 250
+CHUNK = 100
 """Draws that one generator makes. It is a constant so that no setting of speed or memory can change a draw."""
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """What CERTIFY says of one image.
+@dataclass(eq=False)
+class Work:
+    """An image under noise: [C, H, W] in [0, 1], its key, what is counted, and the seconds spent on it."""
 
-    `prediction` is a class number or ABSTAIN; `radius` is L2, in pixel values, 0 where it abstains; `successes` of
-    `draws` fresh draws hit the class selected, and `lower` bounds that class's probability from below.
-    """
-
-    prediction: int
-    radius: float
-    successes: int
-    draws: int
-    lower: float
-
-
-def noise_chunks(
-    shape: tuple[int, ...], draws: int, sigma: float, device: torch.device | str, key: tuple
-) -> Iterator[Tensor]:
-    """Yield `draws` samples of N(0, sigma^2 I), as tensors [<= CHUNK, *shape], the i-th keyed (*key, i)."""
-    for number, first in enumerate(range(0, draws, CHUNK)):
-        source = generator(device, *key, number)
-        # Always a whole chunk: the first draws of a chunk must not depend on how many are wanted.
-        noise = torch.empty(CHUNK, *shape, device=device).normal_(0, sigma, generator=source)
-        yield noise[: draws - first]
+    image: Tensor
+    key: tuple
+    count: Count | Poll
+    place: int = 0
+    """The image's number in its split."""
+    seconds: float = 0.0
+    asked: tuple[str, int] = ("", 0)
+    """How far draws are under way: a phase, and the first draw that is not."""
+    chunk: tuple[tuple, Tensor] | None = None
+    """The key and the noise of the last chunk, where a batch took only a part of it."""
 
 
-def count_classes(
-    base: Classifier, image: Tensor, *, sigma: float, draws: int, classes: int, batch: int, key: tuple
-) -> Tensor:
-    """Count how often the base classifier returns each class under noise: SAMPLEUNDERNOISE of Cohen et al.
-
-    Args:
-        base: the base classifier, in eval mode.
-        image: [C, H, W], in [0, 1]; noisy copies of it are not clipped.
-        sigma: standard deviation of the noise, in pixel values, > 0.
-        draws: how many.
-        classes: how many classes the base classifier knows.
-        batch: the most images that it is given at once; changes speed and memory, not the draws.
-        key: what the noise is a function of, e.g. (seed, sigma, image number, phase).
-
-    Returns:
-        int64 counts, [classes], that sum to `draws`.
-
-    Raises:
-        FloatingPointError: if a logit is not finite: that is no vote for any class.
-
-    """
-    counts = torch.zeros(classes, dtype=torch.int64)
-    for noise in noise_chunks(tuple(image.shape), draws, sigma, image.device, key):
-        for part in noise.split(batch):
-            logits = base(image + part).float()
-            if not logits.isfinite().all():
-                raise FloatingPointError("the base classifier returned logits that are not finite (NaN or infinite)")
-            counts += torch.bincount(logits.argmax(dim=1), minlength=classes).cpu()
-    return counts
+def noise_chunk(shape: tuple[int, ...], sigma: float, device: torch.device | str, key: tuple) -> Tensor:
+    """Return the CHUNK draws of N(0, sigma^2 I) that `key` names, [CHUNK, *shape]."""
+    # Always a whole chunk: the first draws of a chunk must not depend on how many are wanted.
+    return torch.empty(CHUNK, *shape, device=device).normal_(0, sigma, generator=generator(device, *key))
 
 
 def certify(
+    base: Classifier, image: Tensor, rule: Rule, *, classes: int, batch: int, key: tuple, label: int = ABSTAIN
+) -> Certificate:
+    """Certify one image as `rule` says; arguments as for `Work`, `Count` and `count_votes`, which takes many."""
+    work = Work(image, key, Count(rule, classes, label))
+    next(count_votes(base, [work], sigma=rule.sigma, batch=batch))
+    return work.count.certificate
+
+
+def count_votes(
     base: Classifier,
-    image: Tensor,
+    works: Iterable[Work],
     *,
     sigma: float,
-    n0: int,
-    n: int,
-    alpha: float,
-    classes: int,
     batch: int,
-    key: tuple,
-) -> Certificate:
-    """Certify one image: CERTIFY of Cohen et al. 2019.
+    watch: Callable[[], None] = lambda: None,
+) -> Iterator[Work]:
+    """Classify noisy copies of images until each has the votes that it wants; yield an image when it has.
 
-    `n0` draws select a class; `n` fresh draws bound its probability from below by `lower`, wrongly with probability
-    at most `alpha`. If lower > 1/2, then g is constant within L2 distance sigma * Phi^-1(lower) of the image.
+    The draws of images share batches, so that a device stays busy while images end at different counts. Draw i of an
+    image in a phase is number i % CHUNK of the chunk keyed (*key, phase, i // CHUNK): it depends on no batch.
 
     Args:
-        base, image, sigma, classes, batch: as for `count_classes`.
-        n0: draws for the selection, >= 1.
-        n: draws for the bound, >= 1.
-        alpha: chance that the certificate is wrong, in (0, 1).
-        key: identifies the image among all others, e.g. (seed, sigma, image number).
+        base: the base classifier, in eval mode.
+        works: images, taken when there is room for them; those that end are yielded, in the order of their ends.
+        sigma: standard deviation of the noise, in pixel values, > 0.
+        batch: the most noisy images in memory at once; changes speed and memory, not the draws.
+        watch: called after each batch.
 
     Raises:
-        FloatingPointError: see `count_classes`.
+        FloatingPointError: if a logit is not finite: that is no vote for any class. Its second argument is the Work.
 
     """
-    shared = {"sigma": sigma, "classes": classes, "batch": batch}
-    selected = int(count_classes(base, image, draws=n0, key=(*key, "select"), **shared).argmax())
-    successes = int(count_classes(base, image, draws=n, key=(*key, "estimate"), **shared)[selected])
-    lower = lower_bound(successes, n, alpha)
-    if not lower > 0.5:
-        return Certificate(ABSTAIN, 0.0, successes, n, lower)
-    return Certificate(selected, certified_radius(lower, sigma), successes, n, lower)
+    waiting, active = iter(works), deque()
+    while True:
+        parts = _next_parts(waiting, active, sigma, batch)
+        if not parts:
+            return
+        began = time.perf_counter()
+        logits = base(torch.cat([noisy for _, noisy in parts])).float()
+        finite, votes = logits.isfinite().all(dim=1).cpu(), logits.argmax(dim=1).cpu()
+        first, spent = 0, (time.perf_counter() - began) / len(votes)
+        for work, noisy in parts:
+            mine = slice(first, first := first + len(noisy))
+            if not finite[mine].all():
+                raise FloatingPointError("the base classifier returned logits that are not finite", work)
+            work.seconds += spent * len(noisy)
+            work.count.add(torch.bincount(votes[mine], minlength=work.count.classes).tolist(), len(noisy))
+        watch()
+        for work in [work for work in active if work.count.ended]:
+            active.remove(work)
+            yield work
 
 
-def certified_radius(lower: float, sigma: float) -> float:
-    """Return the L2 radius sigma * Phi^-1(lower) of theorem 1, one float below its rounded value: never above it.
+def _next_parts(waiting: Iterator[Work], active: deque, sigma: float, batch: int) -> list[tuple[Work, Tensor]]:
+    """Return noisy copies, at most `batch` in all, of the images that want draws, each part of one chunk."""
+    parts, room = [], batch
+    while room:
+        work = next((work for work in active if _open(work)), None)
+        if work is None:
+            work = next(waiting, None)
+            if work is None:
+                break
+            active.append(work)
+            continue
+        phase, first, end = _open(work)
+        number, place = divmod(first, CHUNK)
+        size = min(end - first, CHUNK - place, room)
+        key = (*work.key, phase, number)
+        if work.chunk is None or work.chunk[0] != key:
+            work.chunk = (key, noise_chunk(tuple(work.image.shape), sigma, work.image.device, key))
+        parts.append((work, work.image + work.chunk[1][place : place + size]))
+        if place + size == CHUNK:
+            work.chunk = None
+        work.asked = (phase, first + size)
+        room -= size
+    return parts
 
-    `lower` bounds the top class's probability from below, in (1/2, 1]; at 1 the radius is infinite.
-    """
-    from scipy.special import ndtri  # imported late, as in `confidence`
 
-    return max(0.0, math.nextafter(float(sigma * ndtri(lower)), -math.inf))
+def _open(work: Work) -> tuple[str, int, int] | None:
+    """Return (phase, first, end): draws that an image wants and that are not under way; None where there are none."""
+    if work.count.ended:
+        return None
+    phase, drawn, upto = work.count.wanted()
+    first = max(drawn, work.asked[1]) if work.asked[0] == phase else drawn
+    return (phase, first, upto) if first < upto else None
 
 
 def log_soft_score(base: Classifier, noisy: Tensor, target: Tensor) -> Tensor:

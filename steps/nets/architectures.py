@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from steps.run.errors import BadInput
 
@@ -90,6 +91,17 @@ class FastResNet(nn.Module):
         """[B, channels, H, W] -> [B, classes]."""
         x = self.stage3(self.stage2(self.stage1(self.stem(x))))
         return self.fc(x.mean(dim=(2, 3)))
+
+
+def fold_batch_norms(network: nn.Module) -> None:
+    """Fold each batch-norm of `network`, in eval mode, into the convolution that is registered just before it."""
+    for module in network.modules():
+        before, earlier = "", None
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm2d) and isinstance(earlier, nn.Conv2d):
+                setattr(module, before, fuse_conv_bn_eval(earlier, child))
+                setattr(module, name, nn.Identity())
+            before, earlier = name, child
 
 
 def _initialise(net: nn.Module) -> None:

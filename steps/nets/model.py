@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from steps.data.dataset import Description
-from steps.nets.architectures import build
+from steps.nets.architectures import build, fold_batch_norms
 from steps.run.errors import BadInput
 from steps.run.files import file_hash, write_bytes
 
@@ -22,8 +22,9 @@ class Identity:
     """What a model file says of itself.
 
     `objective` holds the training objective's name and its values (sigma; or epsilon, attack_steps, attack_step; all
-    in pixel values). `mean` and `std` are the normalisation that is part of the network. `precision` is that of
-    training. `data` and `code` are the fingerprints of the dataset and of steps.train.
+    in pixel values). `mean` and `std` are the normalisation that is part of the network. `precision` is that of the
+    network's arithmetic, in training and ever after: in bfloat16 it is another classifier than in float32. `data` and
+    `code` are the fingerprints of the dataset and of steps.train.
     """
 
     architecture: str
@@ -41,7 +42,10 @@ class Identity:
 
 
 class BaseClassifier(nn.Module):
-    """Normalisation, then a network: pictures [B, C, H, W] in [0, 1] (plus noise) -> logits [B, classes]."""
+    """Normalisation, then a network: pictures [B, C, H, W] in [0, 1] (plus noise) -> logits [B, classes].
+
+    Normalisation is in the pictures' precision, the network in that of its parameters, and so are the logits.
+    """
 
     def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
         """Put (x - mean) / std, channel by channel, before `network`."""
@@ -53,12 +57,15 @@ class BaseClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, classes]."""
-        return self.network((x - self.mean) / self.std)
+        x = (x - self.mean) / self.std
+        dtype = next(self.network.parameters()).dtype
+        # Under autocast, parameters are float32 whatever the arithmetic.
+        return self.network(x.to(dtype) if dtype == torch.bfloat16 else x)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model read from a file: the network in eval mode, frozen; what it is; and the hash of its file."""
+    """A model read from a file: the network, frozen and ready for inference; what it is; and the hash of its file."""
 
     classifier: BaseClassifier
     identity: Identity
@@ -92,6 +99,9 @@ def read_identity(path: Path) -> Identity:
 def load_model(path: Path, device: torch.device) -> Loaded:
     """Rebuild the base classifier that the train step wrote to `path`, frozen and in eval mode, on `device`.
 
+    Its batch-norms are folded into its convolutions, its parameters are in its precision: certify, predict and ascend
+    meet the same classifier.
+
     Raises:
         BadInput: where the file is missing, truncated, foreign, or does not fit the network that it names.
 
@@ -103,7 +113,11 @@ def load_model(path: Path, device: torch.device) -> Loaded:
     except (RuntimeError, SafetensorError) as error:
         first_lines = " ".join(str(error).split())[:300]
         raise BadInput(f"{path} does not hold the weights of {identity.architecture}: {first_lines}") from None
-    classifier = BaseClassifier(network, identity.mean, identity.std).to(device).eval().requires_grad_(False)
+    fold_batch_norms(network.eval())
+    if identity.precision == "bfloat16":
+        network.to(torch.bfloat16)
+    classifier = BaseClassifier(network, identity.mean, identity.std).eval().requires_grad_(False)
+    classifier.to(device, memory_format=torch.channels_last)
     return Loaded(classifier, identity, file_hash(path))
 
 

@@ -12,6 +12,7 @@ import jsonschema
 import yaml
 
 from steps.data.classes import KNOWN
+from steps.maths.certification import Rule
 from steps.run.errors import BadInput
 
 NEEDS = {
@@ -20,6 +21,10 @@ NEEDS = {
     "adversarial": ("epsilon", "attack_steps", "attack_step"),
 }
 """The values that each training objective needs in the config; it may have no others."""
+IMPORT = {"import", "format", "architecture", "width", "mean", "std", "precision", "trusted"}
+"""What the config may say of a model that is imported, beside its objective."""
+RULE = ("mode", "n0", "n", "alpha", "radii", "looks", "label_aware", "tolerance")
+"""The values of `certify` that make a rule."""
 
 
 def check_config(config: dict, schema: Path, reserved: tuple[str, ...] = ()) -> None:
@@ -107,6 +112,7 @@ def _contradictions(config: dict, reserved: tuple[str, ...]) -> Iterator[str]:
             yield f"{where}: an experiment's name must be letters, digits and _, and none of {', '.join(reserved)}"
         yield from _dataset_faults(experiment, where)
         yield from _architecture_faults(experiment, where)
+        yield from _certify_faults(experiment, where)
         # A faulty model may have another name than its user thinks: views are checked where all are sound.
         yield from list(_model_faults(experiment, where)) or _view_faults(experiment, where)
 
@@ -123,6 +129,15 @@ def _architecture_faults(experiment: dict, where: str) -> Iterator[str]:
         yield f"{where}.architecture: {name} {'takes no' if has_width else 'needs a'} width, the channels of its stem"
     if name == "resnet50" and experiment["dataset"]["kind"] == "digits":
         yield f"{where}.architecture: resnet50 takes pictures of 3 channels, digits have 1"
+
+
+def _certify_faults(experiment: dict, where: str) -> Iterator[str]:
+    values = {name: experiment["certify"][name] for name in RULE if name in experiment["certify"]}
+    values |= {name: tuple(values[name]) for name in ("radii", "looks") if name in values}
+    try:
+        Rule(**{"mode": "grid"} | values, sigma=1)
+    except ValueError as error:
+        yield f"{where}.certify: {error}"
 
 
 def _dataset_faults(experiment: dict, where: str) -> Iterator[str]:
@@ -145,7 +160,10 @@ def _dataset_faults(experiment: dict, where: str) -> Iterator[str]:
 
 def _model_faults(experiment: dict, where: str) -> Iterator[str]:
     for number, model in enumerate(experiment["models"]):
-        given, needed = set(model) - {"objective"}, set(NEEDS[model["objective"]])
+        given, needed = set(model) - {"objective"} - IMPORT, set(NEEDS[model["objective"]])
+        about_import = sorted(IMPORT & set(model))
+        if about_import and not {"import", "format"} <= set(model):
+            yield f"{where}.models.{number}: {', '.join(about_import)}: a model is imported with both import and format"
         if given != needed:
             takes, has = (", ".join(sorted(names)) for names in (needed, given))
             yield (

@@ -112,7 +112,7 @@ def main() -> int:
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[PrivateSlurm]:
     """Start a private SLURM whose configuration is in /etc/slurm too, where there is none."""
-    cluster, links = PrivateSlurm(folder), []
+    cluster, links = PrivateSlurm(folder, max_array_size=1001), []
     folder.mkdir(parents=True)
     try:
         cluster.start()
@@ -134,16 +134,15 @@ def trivial(cluster: PrivateSlurm, folder: Path, contender: str, words: list[str
         return {"note": "not installed: make .venv/bench"}
     if "submitit" not in contender and (ETC / "slurm.conf").resolve().parent != cluster.folder:
         return {"note": f"{ETC}/slurm.conf is not ours: its jobs would look there"}
-    place = folder / contender.replace(" ", "-").replace(",", "")
+    place = folder / f"run-{list(CONTENDERS).index(contender)}"
     calls = Calls(place, cluster.environment["PATH"])
     (place / "overhead.py").write_text(OVERHEAD)
     (place / "Snakefile").write_text(TRIVIAL.format(jobs=jobs, python=sys.executable, script=place / "overhead.py"))
     command = [sys.executable, "-m", "snakemake", *words, "--jobs", str(2 * jobs)]
     began = time.time()
+    environment = surroundings(cluster, calls, peer="submitit" not in contender)
     with (place / "said").open("w") as said:
-        status = subprocess.run(
-            command, cwd=place, env=surroundings(cluster, calls), stdout=said, stderr=said
-        ).returncode
+        status = subprocess.run(command, cwd=place, env=environment, stdout=said, stderr=said).returncode
     ended = time.time()
     outputs = list((place / "out").glob("*.txt"))
     if status != 0 or len(outputs) != jobs:
@@ -190,9 +189,9 @@ def large(cluster: PrivateSlurm, folder: Path) -> dict:
     return found
 
 
-def surroundings(cluster: PrivateSlurm, calls: Calls) -> dict[str, str]:
-    """Return the environment of a run whose calls are counted."""
-    plugins = os.pathsep.join([str(ROOT / "workflow" / "executor"), str(PEER)])
+def surroundings(cluster: PrivateSlurm, calls: Calls, peer: bool = False) -> dict[str, str]:
+    """Return the environment of a run whose calls are counted. The peer calls scontrol where it is only imported."""
+    plugins = str(PEER if peer else ROOT / "workflow" / "executor")
     return cluster.environment | {"PATH": f"{calls.bin}:{cluster.environment['PATH']}", "PYTHONPATH": plugins}
 
 

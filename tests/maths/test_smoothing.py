@@ -5,15 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
-from steps.maths.smoothing import (
-    ABSTAIN,
-    CHUNK,
-    certified_radius,
-    certify,
-    count_classes,
-    log_soft_score,
-    noise_chunks,
-)
+from steps.maths.certification import ABSTAIN, Count, Rule
+from steps.maths.smoothing import CHUNK, Work, certify, count_votes, log_soft_score, noise_chunk
 
 SHAPE = (1, 4, 4)
 
@@ -31,18 +24,24 @@ def linear():
     return weight, lambda x: torch.stack([-(x.flatten(1) @ weight), x.flatten(1) @ weight], dim=1)
 
 
+def noise(draws, sigma, key):
+    """The first `draws` draws that `key` names."""
+    chunks = [noise_chunk(SHAPE, sigma, "cpu", (*key, k)) for k in range(-(-draws // CHUNK))]
+    return torch.cat(chunks)[:draws]
+
+
 @pytest.mark.parametrize("sigma", [0.1, 1.0])
 def test_certify_is_a_plain_loop_over_the_same_draws(sigma):
     n0, n, alpha = 30, CHUNK + 70, 0.01
     for number in range(6):
         image = torch.rand(SHAPE, generator=torch.Generator().manual_seed(number))
         key = (0, number)
-        found = certify(three_classes, image, sigma=sigma, n0=n0, n=n, alpha=alpha, classes=3, batch=64, key=key)
+        rule = Rule("fixed", sigma=sigma, n0=n0, n=n, alpha=alpha)
+        found = certify(three_classes, image, rule, classes=3, batch=64, key=key)
         votes = {}
         for phase, draws in (("select", n0), ("estimate", n)):
-            noise = np.concatenate([c.numpy() for c in noise_chunks(SHAPE, draws, sigma, "cpu", (*key, phase))])
-            one_by_one = [int(three_classes(image[None] + torch.from_numpy(e)[None]).argmax()) for e in noise]
-            votes[phase] = np.bincount(one_by_one, minlength=3)
+            drawn = noise(draws, sigma, (*key, phase))
+            votes[phase] = np.bincount([int(three_classes(image[None] + e[None]).argmax()) for e in drawn], minlength=3)
         top = votes["select"].argmax()
         hits = votes["estimate"][top]
         lower = stats.beta.ppf(alpha, hits, n - hits + 1) if hits else 0.0
@@ -55,64 +54,79 @@ def test_certify_is_a_plain_loop_over_the_same_draws(sigma):
             assert (found.prediction, found.radius) == (ABSTAIN, 0.0)
 
 
-def test_no_certificate_exceeds_the_true_radius(linear):
+@pytest.mark.parametrize("mode", ["fixed", "grid", "radius"])
+def test_no_certificate_exceeds_the_true_radius(linear, mode):
     weight, classifier = linear
     random = torch.Generator().manual_seed(4)
     alpha, wrong, trials = 0.05, 0, 300
-    for number in range(trials):
-        image = torch.rand(SHAPE, generator=random) - 0.5
-        margin = float(image.flatten() @ weight)
-        found = certify(classifier, image, sigma=0.5, n0=20, n=200, alpha=alpha, classes=2, batch=500, key=(0, number))
-        true = abs(margin) / float(weight.norm())
-        certified_wrongly = found.prediction != int(margin > 0) or found.radius > true
+    rule = Rule(mode, sigma=0.5, n0=20, n=500, alpha=alpha)
+    images = [torch.rand(SHAPE, generator=random) - 0.5 for _ in range(trials)]
+    works = [Work(image, (0, k), Count(rule, 2), k) for k, image in enumerate(images)]
+    for work in count_votes(classifier, works, sigma=0.5, batch=500):
+        margin, found = float(work.image.flatten() @ weight), work.count.certificate
+        certified_wrongly = found.prediction != int(margin > 0) or found.radius > abs(margin) / float(weight.norm())
         wrong += found.prediction != ABSTAIN and certified_wrongly
-    # 15 are expected at most; 3 standard deviations above that would be a defect. (The bound itself is checked exactly
-    # in test_confidence: this is the way from draws to radius.)
+    # 15 are expected at most; 3 standard deviations above that would be a defect. (The bounds themselves are checked
+    # in test_confidence and test_certification: this is the way from draws to radius.)
     assert wrong <= trials * alpha + 3 * math.sqrt(trials * alpha * (1 - alpha))
 
 
 def test_the_radius_converges_to_the_true_one(linear):
     weight, classifier = linear
     image = 0.3 * weight.view(SHAPE) / weight.norm()
-    shared = {"sigma": 0.5, "n0": 50, "alpha": 0.001, "classes": 2, "batch": 1000, "key": (1,)}
-    radii = [certify(classifier, image, n=n, **shared).radius for n in (200, 2_000, 50_000)]
+    rules = [Rule("fixed", sigma=0.5, n0=50, n=n, alpha=0.001) for n in (200, 2_000, 50_000)]
+    radii = [certify(classifier, image, rule, classes=2, batch=1000, key=(1,)).radius for rule in rules]
     assert radii == sorted(radii)
     assert 0.28 < radii[-1] <= 0.3
 
 
 def test_selection_and_estimation_use_different_draws():
-    select, estimate = (next(noise_chunks(SHAPE, 5, 1.0, "cpu", (0, phase))) for phase in ("select", "estimate"))
+    select, estimate = (noise_chunk(SHAPE, 1.0, "cpu", (0, phase, 0)) for phase in ("select", "estimate"))
     assert not torch.equal(select, estimate)
 
 
-@pytest.mark.parametrize("batch", [1, 7, CHUNK, 10_000])
-def test_batch_size_and_number_of_draws_change_no_draw(batch):
-    image = torch.full(SHAPE, 0.5)
-    shared = {"sigma": 0.7, "classes": 3, "key": (5,)}
-    whole = count_classes(three_classes, image, draws=CHUNK + 20, batch=64, **shared)
-    assert torch.equal(count_classes(three_classes, image, draws=CHUNK + 20, batch=batch, **shared), whole)
-    short, long = (torch.cat(list(noise_chunks(SHAPE, n, 1.0, "cpu", (6,)))) for n in (CHUNK + 3, 3 * CHUNK))
-    assert torch.equal(short, long[: len(short)])
+@pytest.mark.parametrize("batch", [1, 7, CHUNK, 130, 10_000])
+@pytest.mark.parametrize("mode", ["fixed", "grid"])
+def test_neither_batches_nor_company_change_a_count(batch, mode):
+    rule = Rule(mode, sigma=0.7, n0=30, n=450, alpha=0.01, looks=(150, 250, 450) if mode == "grid" else ())
+    images = [torch.rand(SHAPE, generator=torch.Generator().manual_seed(k)) for k in range(5)]
+    alone = [certify(three_classes, image, rule, classes=3, batch=64, key=(5, k)) for k, image in enumerate(images)]
+    works = [Work(image, (5, k), Count(rule, 3), k) for k, image in enumerate(images)]
+    together = {
+        work.place: work.count.certificate for work in count_votes(three_classes, works, sigma=0.7, batch=batch)
+    }
+    assert [together[k] for k in range(5)] == alone
+
+
+def test_batches_are_full_and_no_larger_than_asked_for():
+    sizes = []
+
+    def classifier(x):
+        sizes.append(len(x))
+        return three_classes(x)
+
+    rule = Rule("grid", sigma=0.7, n0=100, n=2000, alpha=0.01)
+    works = [Work(torch.rand(SHAPE), (k,), Count(rule, 3), k) for k in range(20)]
+    assert len(list(count_votes(classifier, works, sigma=0.7, batch=300))) == 20
+    assert max(sizes) <= 300 and np.mean(sizes) > 270
 
 
 def test_noise_has_the_standard_deviation_asked_for():
-    noise = torch.cat(list(noise_chunks((3, 16, 16), 4 * CHUNK, 0.25, "cpu", (7,))))
-    assert noise.std().item() == pytest.approx(0.25, rel=0.01)
-    assert abs(noise.mean().item()) < 0.25 * 5 / math.sqrt(noise.numel())
+    drawn = torch.cat([noise_chunk((3, 16, 16), 0.25, "cpu", (7, k)) for k in range(10)])
+    assert drawn.std().item() == pytest.approx(0.25, rel=0.01)
+    assert abs(drawn.mean().item()) < 0.25 * 5 / math.sqrt(drawn.numel())
 
 
-def test_radii_round_down():
-    assert certified_radius(0.9, 0.5) < 0.5 * stats.norm.ppf(0.9)
-    assert certified_radius(0.9, 0.5) == pytest.approx(0.5 * stats.norm.ppf(0.9), rel=1e-12)
+def test_logits_that_are_not_finite_are_no_vote_and_name_the_image():
+    rule = Rule("fixed", sigma=1.0, n0=10, n=10, alpha=0.01)
 
+    def classifier(x):  # the second image's
+        return three_classes(x).masked_fill((x.mean(dim=(1, 2, 3)) > 50)[:, None], float("nan"))
 
-def test_logits_that_are_not_finite_are_no_vote():
-    with pytest.raises(FloatingPointError, match="not finite"):
-        count_classes(
-            lambda x: torch.full((len(x), 3), float("nan")),
-            *(torch.zeros(SHAPE),),
-            sigma=1.0, draws=10, classes=3, batch=10, key=(0,),
-        )  # fmt: skip
+    works = [Work(torch.full(SHAPE, value), (k,), Count(rule, 3), place=k) for k, value in enumerate((0.0, 100.0))]
+    with pytest.raises(FloatingPointError, match="not finite") as found:
+        list(count_votes(classifier, works, sigma=1.0, batch=100))
+    assert found.value.args[1].place == 1
 
 
 def test_log_soft_score_is_the_logarithm_of_the_mean_probability():

@@ -55,7 +55,9 @@ def test_code_that_changed_since_the_plan_is_refused(capsys):
     assert "--code is 0123456789ab, but the code of steps.fetch is now" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("step", ["fetch", "train", "certify", "certified_accuracy", "ascend", "montage"])
+@pytest.mark.parametrize(
+    "step", ["fetch", "train", "certify", "certificates", "certified_accuracy", "predict", "ascend", "montage"]
+)
 def test_every_step_explains_its_flags(step):
     done = run_step(step, "--help")
     assert done.returncode == 0 and f"python -m steps.{step}" in done.stdout and "--out" in done.stdout

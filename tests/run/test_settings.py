@@ -54,6 +54,8 @@ def test_the_config_that_we_ship_is_valid():
         ("ascend.epsilon", [2], r"headline_epsilon is 4: must be one of ascend\.epsilon, \[2\]"),
         ("ascend.classes", ["3", "x"], r"ascend\.classes: unknown class x; digits has 0, 1"),
         ("ascend.views.0.model", "gaussian-9", r"views\.0: unknown model 'gaussian-9'; known are standard"),
+        ("certify.looks", [200, 100, 1000], r"digits\.certify: looks are 200, 100, 1000: must increase"),
+        ("models.0.format", "locuslab", r"models\.0: format: a model is imported with both import and format"),
         ("certify.alpha", 0, r"certify\.alpha is 0: must be above 0"),
         ("certify.alpha", 1, r"certify\.alpha is 1: must be below 1"),
         ("certify.n0", 0, r"certify\.n0 is 0: must be at least 1"),

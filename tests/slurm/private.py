@@ -25,9 +25,10 @@ def why_not() -> str | None:
 class PrivateSlurm:
     """A cluster of two nodes, n1 and n2, with the partitions `main` and (higher priority) `urgent`."""
 
-    def __init__(self, folder: Path, kill_beyond_memory: bool = False):
+    def __init__(self, folder: Path, kill_beyond_memory: bool = False, max_array_size: int = 61):
         """Keep everything in `folder`; nothing is started yet. There are no cgroups: SLURM itself watches memory."""
         self.folder = folder
+        self.max_array_size = max_array_size
         self.gather = "JobAcctGatherParams=OverMemoryKill\n" if kill_beyond_memory else ""
         self.processes: dict[str, subprocess.Popen] = {}
         self.environment = os.environ | {
@@ -152,7 +153,7 @@ class PrivateSlurm:
             "ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\nMpiDefault=none\nReturnToService=2\n"
             "SelectType=select/cons_tres\nSelectTypeParameters=CR_Core_Memory\nSlurmdParameters=config_overrides\n"
             "JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=1\n"
-            f"{self.gather}AccountingStorageEnforce=associations\nMaxArraySize=61\n"
+            f"{self.gather}AccountingStorageEnforce=associations\nMaxArraySize={self.max_array_size}\n"
             "SchedulerParameters=sched_interval=1\n"
             f"AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=localhost\n"
             f"AccountingStoragePort={self.dbd_port}\nAccountingStoragePass={self._socket}\n"

@@ -76,21 +76,31 @@ rule work:
     assert [name.split(".")[1] for name in logs] == ["0", "1"]
 
 
-def test_slurmdbd_that_is_down_fails_no_job(cluster, project):
+def test_slurmdbd_that_is_down_for_a_while_fails_no_job(cluster, project):
     folder = project(
         """
+rule all:
+    input: "short.txt", "out.txt"
+
+rule short:
+    output: "short.txt"
+    resources: mem_mb=300, runtime=5
+    shell: "touch {output}"
+
 rule work:
     output: "out.txt"
     resources: mem_mb=300, runtime=5
-    shell: "sleep 6; touch {output}"
+    shell: "touch started; sleep 12; touch {output}"
 """
     )
     cluster.kill("slurmdbd")
     try:
-        done = run(cluster, folder, "out.txt")
-        assert done.returncode == 0, done.stdout + done.stderr
+        process = start(cluster, folder, "short.txt")
+        cluster.wait_for(lambda: (folder / "started").exists() and (folder / "short.txt").exists(), 60)
     finally:
         cluster.daemon("slurmdbd", "slurmdbd", "-D")
+    _, said = process.communicate(timeout=150)
+    assert process.returncode == 0, said
 
 
 def test_a_job_at_its_time_limit_saves_is_requeued_and_goes_on(cluster, project):

@@ -10,6 +10,7 @@ import pytest
 from snakemake_executor_plugin_submitit import clusters, efficiency, slurm
 from snakemake_executor_plugin_submitit.batch import Batch, Member
 from snakemake_executor_plugin_submitit.clusters import Refused
+from snakemake_executor_plugin_submitit.ending import explain, state_of
 from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
 from snakemake_executor_plugin_submitit.node import clean_environment
 from snakemake_executor_plugin_submitit.resources import BadResource, sbatch_parameters, shared_name
@@ -47,6 +48,7 @@ def test_resources_become_what_sbatch_takes():
         ({"gpu": 1, "gres": "gpu:1"}, "gpu=1 and gres=gpu:1: ask for GPUs by one of them"),
         ({"gpu_model": "a100"}, "gpu_model=a100 without gpu"),
         ({"slurm_extra": "exclusive"}, "slurm_extra='exclusive': must be long options"),
+        ({"slurm_extra": "--comment=it's"}, "No closing quotation"),
     ],
 )
 def test_bad_resources_are_one_line(asked, said):
@@ -92,7 +94,7 @@ def test_an_array_is_named_for_what_its_jobs_share():
 
 
 def test_what_is_refused_for_now_is_tried_later_and_later():
-    batch = Batch("work", {}, [Member(SimpleNamespace(wildcards_dict={}), None, str(k)) for k in range(5)])
+    batch = Batch("work", {}, (), [Member(SimpleNamespace(wildcards_dict={}), None, str(k)) for k in range(5)])
     assert batch.again(Refused("Invalid account"), wait=10, ours=True) == []
     now = time.monotonic()
     (later,) = batch.again(Refused("Socket timed out", later=True), wait=10, ours=False)
@@ -116,8 +118,9 @@ def test_a_preempted_job_is_not_over_and_an_outage_is_said(monkeypatch, tmp_path
 def test_nothing_of_a_surrounding_job_leaks(monkeypatch):
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "7")
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    monkeypatch.setenv("SQUEUE_PARTITION", "mine")
     inside = slurm.scrubbed_environment()
-    assert "SLURM_ARRAY_TASK_ID" not in inside and inside["SLURM_CONF"] == "/etc/slurm.conf"
+    assert not {"SLURM_ARRAY_TASK_ID", "SQUEUE_PARTITION"} & set(inside) and inside["SLURM_CONF"] == "/etc/slurm.conf"
     assert clean_environment({"SUBMITIT_FOLDER": "x", "SLURM_JOB_ID": "3"}) == {"SLURM_JOB_ID": "3"}
 
 
@@ -138,14 +141,52 @@ def test_two_threads_that_submit_leave_the_environment_as_it_was(monkeypatch):
     assert dict(os.environ) == before and not any(seen) and len(seen) == 1200
 
 
+def entry(name, job_id, cluster="slurm"):
+    return Entry(cluster, job_key("work", [name], ["touch"]), job_id, "folder", "log", (name,))
+
+
 def test_the_journal_knows_what_is_open_even_after_a_torn_line(tmp_path):
     journal = Journal(tmp_path / "deep" / "journal.jsonl")
-    assert journal.open_entries() == {}
-    a = Entry("slurm", job_key("work", ["a"], ["touch"]), "1_0", "folder", "log")
-    b = Entry("slurm", job_key("work", ["b"], ["touch"]), "1_1", "folder", "log")
-    journal.submitted([a, b])
-    journal.ended("1_0")
+    assert journal.open_entries() == []
+    a, b, c = entry("a", "1_0"), entry("b", "1_1"), entry("c", "1_2")
+    journal.submitted([a, b, c])
+    journal.ended([a])
+    journal.cancelled([c])
     with journal.path.open("a") as file:
         file.write('{"key": "x", "job_')
-    assert Journal(journal.path).open_entries() == {b.key: b}
+    assert Journal(journal.path).open_entries() == [b, replace(c, cancelled=True)]
     assert job_key("work", ["a"], ["touch"]) != job_key("work", ["a"], ["touch -c"])
+    assert job_key("work", ["b", "a"], ["y", "x"]) == job_key("work", ["a", "b"], ["x", "y"])
+
+
+def test_a_number_that_comes_again_is_another_job(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    first, again = entry("a", "4711", "local"), entry("b", "4711", "local")
+    journal.submitted([first])
+    journal.ended([first])
+    journal.submitted([again])
+    assert journal.open_entries() == [again]
+
+
+@pytest.mark.parametrize(
+    ("status", "queued", "state", "expected"),
+    [
+        ("1", "FAILED", None, ("FAILED", True)),
+        ("TIMEOUT", None, None, ("TIMEOUT", True)),
+        (None, "NODE_FAIL", None, ("NODE_FAIL", True)),
+        (None, None, "RUNNING", ("", False)),  # the queue hides it, accounting does not
+        (None, None, "PREEMPTED", ("PREEMPTED", False)),
+        (None, None, None, ("LOST (SLURM no longer knows it)", False)),
+        ("3", None, None, ("FAILED", False)),
+        (None, "COMPLETED", None, ("COMPLETED, but the file that says so is not to be seen from here", False)),
+        (None, "HOPELESS: BadConstraints", None, ("HOPELESS: BadConstraints", False)),
+    ],
+)
+def test_an_end_is_told_from_what_is_known(status, queued, state, expected):
+    assert state_of(status, queued, None if state is None else clusters.Record(state)) == expected
+
+
+def test_what_the_wrapper_said_is_shown_where_there_is_no_log(tmp_path):
+    (tmp_path / "7_0_log.out").write_text("ModuleNotFoundError: No module named 'submitit'\n")
+    said = explain(Entry("slurm", "key", "7", str(tmp_path), str(tmp_path / "logs")), "FAILED", None, None)
+    assert said.startswith("slurm job 7: FAILED\n") and "No module named 'submitit'" in said

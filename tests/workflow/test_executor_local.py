@@ -125,6 +125,26 @@ def test_a_head_that_was_killed_is_followed_by_one_that_attaches(project):
     assert "of an earlier run makes work" in done.stderr
 
 
+def test_jobs_that_a_killed_head_left_are_ended_before_others_write_their_files(project):
+    folder = project(
+        "echo start $$ >> started-{wildcards.k}; trap 'echo end >> started-{wildcards.k}; exit 1' TERM; sleep 4 & wait;"
+        " echo end >> started-{wildcards.k}; touch {output}",
+        jobs=2,
+    )
+    grouped = snakemake_command("--groups", "work=pair", "--group-components", "pair=2")
+    head = subprocess.Popen(grouped, cwd=folder, env=surroundings(), stderr=subprocess.DEVNULL)
+    started(folder)
+    head.kill()
+    head.wait()
+    run(folder, "--unlock")
+    done = run(folder, "--rerun-incomplete")  # not grouped: other jobs than those that run
+    assert done.returncode == 0, done.stderr
+    assert "of an earlier run write what work does: cancelled" in done.stderr
+    for path in folder.glob("started-*"):
+        words = [line.split()[0] for line in path.read_text().splitlines()]
+        assert words == ["start", "end"] * (len(words) // 2)  # never two at once
+
+
 def test_a_job_at_its_time_limit_saves_and_goes_on_as_often_as_it_may(project):
     saves = "[ ! -e saved{wildcards.k} ] || exec touch {output}; trap 'touch saved{wildcards.k}; exit 1' TERM"
     folder = project(saves + "; sleep 90 & wait", jobs=2, minutes=1)

@@ -58,6 +58,7 @@ rule certified_accuracy:
     output:
         figure="results/{experiment}/certified_accuracy.png",
         table="results/{experiment}/certified_accuracy.csv",
+        summary="results/{experiment}/certified_accuracy.summary.csv",
     log:
         "results/{experiment}/logs/certified_accuracy.log",
     conda:
@@ -66,7 +67,8 @@ rule certified_accuracy:
         mem_mb=growing(2000),
         runtime=15,
     params:
+        flags=lambda wildcards: flags(published=published_of(wildcards)),
         code=fingerprint("steps.certified_accuracy"),
     shell:
-        "python -m steps.certified_accuracy --tables {input.tables:q} --out {output.figure:q}"
+        "python -m steps.certified_accuracy --tables {input.tables:q} --out {output.figure:q} {params.flags}"
         " --code {params.code} --log {log:q}"

@@ -19,7 +19,17 @@ from steps.run.errors import BadInput
 from steps.run.fingerprint import fingerprint
 from steps.run.settings import certified_views, check_config, model_name
 
-RESERVED = ("all", "unknown_target", "fetch", "train", "certify", "certificates", "certified_accuracy", "ascend")
+RESERVED = (
+    "all",
+    "unknown_target",
+    "fetch",
+    "train",
+    "certify",
+    "certificates",
+    "certified_accuracy",
+    "predict",
+    "ascend",
+)
 RESERVED += ("montage_headline", "montage_eps", "montage_class")
 
 
@@ -134,6 +144,12 @@ def certificates(wildcards, suffix):
     ]
 
 
+def published_of(wildcards):
+    """Return the dataset whose published figures an experiment is compared with: cifar10, imagenet or none."""
+    kind = experiment_of(wildcards)["dataset"]["kind"]
+    return kind if kind == "cifar10" else "imagenet" if wildcards.experiment == "imagenet" else None
+
+
 def shards(wildcards, suffix):
     """Return the tables (tsv) that a table of certificates is gathered from, or what tells how they were made (json)."""
     model_of(wildcards), number_of(wildcards, "sigma")
@@ -165,7 +181,7 @@ def speed_of(stage):
     names = PASSING - ({"batch"} if stage == "train" else set())  # there, the batch is science
 
     def speed(wildcards):
-        settings = experiment_of(wildcards)[stage]
+        settings = experiment_of(wildcards).get(stage, {})
         return flags(**{name: settings[name] for name in sorted(names & set(settings))})
 
     return speed
@@ -181,23 +197,39 @@ def threads_of(wildcards):
     return experiment_of(wildcards).get("threads", 1)
 
 
+def train_step(wildcards):
+    """Return the step that makes a model: train, or import_model."""
+    return "import_model" if "import" in model_of(wildcards) else "train"
+
+
 def train_flags(wildcards):
-    """Return what decides a training: architecture, objective, schedule, augmentation, seed."""
+    """Return what decides a model: architecture, objective, schedule, augmentation, seed; or what is imported."""
     model = model_of(wildcards)
     experiment = experiment_of(wildcards)
     architecture = {
         "architecture": experiment["architecture"]["name"],
         "width": experiment["architecture"].get("width"),
     }
+    if "import" in model:
+        imported = {key: value for key, value in model.items() if key != "import"}
+        return flags(**({} if "architecture" in model else architecture) | imported, checkpoint=model["import"])
     science = {key: value for key, value in experiment["train"].items() if key not in PASSING - {"batch"}}
     return flags(**architecture, **model, **science)
 
 
 def certify_flags(wildcards):
-    """Return what decides a table of certificates: sigma, images, n0, n, alpha, seed."""
+    """Return what decides a table of certificates: sigma, images, mode, n0, n, alpha, radii, seed."""
     settings = {
         key: value for key, value in experiment_of(wildcards)["certify"].items() if key not in PASSING | {"also"}
     }
+    return flags(sigma=number_of(wildcards, "sigma"), **settings)
+
+
+def predict_flags(wildcards):
+    """Return what decides a table of predictions: sigma, images, n, alpha, seed."""
+    if "predict" not in experiment_of(wildcards):
+        refuse(f"experiment {wildcards.experiment} has no values to predict with: add `predict` to it in config.yaml")
+    settings = {key: value for key, value in experiment_of(wildcards)["predict"].items() if key not in PASSING}
     return flags(sigma=number_of(wildcards, "sigma"), **settings)
 
 

@@ -1,7 +1,9 @@
+# A model is trained, or imported where the config names a checkpoint: then the step is import_model.
 rule train:
     input:
         data=rules.fetch.output.data,
         arrays=rules.fetch.output.arrays,
+        checkpoint=lambda wildcards: model_of(wildcards).get("import", []),
     output:
         model="results/{experiment}/train/{model}/model.safetensors",
         history="results/{experiment}/train/{model}/history.csv",
@@ -14,13 +16,14 @@ rule train:
         "../../envs/torch.yaml"
     threads: threads_of
     resources:
-        speed=speed_of("train"),
+        speed=lambda wildcards: "" if "import" in model_of(wildcards) else speed_of("train")(wildcards),
         gpu=1,
         mem_mb=growing(8000),
         runtime=240,
     params:
+        step=train_step,
         flags=train_flags,
-        code=fingerprint("steps.train"),
+        code=lambda wildcards: fingerprint(f"steps.{train_step(wildcards)}"),
     shell:
-        "python -m steps.train --data {input.data:q} --out {output.model:q} {params.flags}"
+        "python -m steps.{params.step} --data {input.data:q} --out {output.model:q} {params.flags}"
         " {resources.speed} --code {params.code} --log {log:q}"

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +26,11 @@ from snakemake_interface_executor_plugins.settings import CommonSettings
 
 from snakemake_executor_plugin_submitit import efficiency
 from snakemake_executor_plugin_submitit.batch import Batch, Member, wildcards_of
-from snakemake_executor_plugin_submitit.clusters import ALIVE, HOPELESS, Cluster, Outage, Record, Refused
+from snakemake_executor_plugin_submitit.clusters import ALIVE, Cluster, Outage, Record, Refused, may_run
 from snakemake_executor_plugin_submitit.ending import explain, state_of
 from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
 from snakemake_executor_plugin_submitit.local import Debug, Local
-from snakemake_executor_plugin_submitit.node import Command, exit_file
+from snakemake_executor_plugin_submitit.node import Command, exit_file, exit_status
 from snakemake_executor_plugin_submitit.resources import BadResource
 from snakemake_executor_plugin_submitit.settings import CLUSTERS, ExecutorSettings
 from snakemake_executor_plugin_submitit.slurm import Slurm
@@ -52,6 +52,8 @@ common_settings = CommonSettings(
 class Executor(RemoteExecutor):
     """Submits jobs, watches them, tells Snakemake how they ended, cancels what it submitted."""
 
+    ready = False  # Snakemake starts to watch before there is anything to watch
+
     def __post_init__(self) -> None:
         """Check that this is a place to submit from."""
         self.settings = self.workflow.executor_settings or ExecutorSettings()
@@ -63,15 +65,17 @@ class Executor(RemoteExecutor):
         except OSError as error:
             raise WorkflowError(f"cannot write to {self.folder.parent}: {error.strerror}") from None
         self.cluster = self._cluster()
-        self.left_behind = self._left_behind()
         self.backlog: deque[Batch] = deque()
         self.sending = threading.Lock()
         # Ctrl-C is raised in the main thread alone: elsewhere, what was submitted gets its id noted.
         self.sender = ThreadPoolExecutor(1)
-        self.submitted: set[str] = set()
+        self.submitted: dict[str, Entry] = {}
         self.rules: dict[str, str] = {}
         self.missing_since: dict[str, float] = {}
         self.next_seconds_between_status_checks = self.cluster.poll_seconds
+        self.left_behind = self._left_behind()
+        self.dying: dict[str, Entry] = {}
+        self.ready = True
 
     def _cluster(self) -> Cluster:
         name = self.settings.cluster
@@ -89,24 +93,21 @@ class Executor(RemoteExecutor):
         return Local(self.folder, self.settings) if name == "local" else Debug(self.folder, self.settings)
 
     def _left_behind(self) -> dict[str, Entry]:
-        """Return what an earlier run submitted and the cluster still has, by key."""
-        entries = {k: e for k, e in self.journal.open_entries().items() if e.cluster == self.cluster.name}
-        if not entries:
-            return {}
+        """Return what an earlier run submitted and the cluster still has, by output."""
+        entries = [entry for entry in self.journal.open_entries() if entry.cluster == self.cluster.name]
         try:
-            states = self.cluster.states(entries.values())
+            states = self.cluster.states(entries) if entries else {}
         except Outage as outage:
             raise WorkflowError(
                 f"an earlier run left jobs behind, and SLURM does not say which still run ({outage}): try again later"
             ) from None
-        return {
-            key: entry
-            for key, entry in entries.items()
-            if (state := states.get(entry.job_id, "")) in ALIVE or state.startswith(HOPELESS)
-        }
+        there = [entry for entry in entries if may_run(states.get(entry.job_id))]
+        self._clean([entry for entry in entries if entry not in there])
+        for entry in there:
+            self.cluster.adopt(entry)
+        return {output: entry for entry in there for output in entry.outputs}
 
-    def run_job(self, job: JobExecutorInterface) -> None:
-        """Submit one job."""
+    def run_job(self, job: JobExecutorInterface) -> None:  # noqa: D102 - Snakemake's
         self.run_jobs([job])
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
@@ -115,11 +116,17 @@ class Executor(RemoteExecutor):
         for job in jobs:
             self.run_job_pre(job)
             members = list(job.jobs) if job.is_group() else [job]
-            key = job_key(job.name, list(map(str, job.output)), [str(member.shellcmd) for member in members])
-            if (entry := self.left_behind.pop(key, None)) is not None:
+            outputs = tuple(sorted(str(output) for member in members for output in member.output))
+            key = job_key(job.name, outputs, [str(member.shellcmd) for member in members])
+            same = {entry.job_id: entry for output in outputs if (entry := self.left_behind.get(output)) is not None}
+            if len(same) == 1 and (entry := next(iter(same.values()))).key == key and not entry.cancelled:
                 self.logger.info(f"job {entry.job_id} of an earlier run makes {job.name} {job.jobid}: attached.")
                 self._watch(job, entry)
                 continue
+            if same:  # in another way: other members of a group, another command
+                self.logger.info(f"jobs {', '.join(same)} of an earlier run write what {job.name} does: cancelled.")
+                self._cancel(list(same.values()))
+                self.dying |= same
             try:
                 needs = self.cluster.needs(job.resources, job.threads)
             except BadResource as fault:
@@ -128,7 +135,9 @@ class Executor(RemoteExecutor):
             command = Command(
                 self.format_job_exec(job), str(self.folder), str(self.log_folder(job)), self.settings.max_timeouts
             )
-            alike.setdefault(json.dumps([job.name, needs], sort_keys=True), []).append(Member(job, command, key))
+            alike.setdefault(json.dumps([job.name, needs, sorted(same)], sort_keys=True), []).append(
+                Member(job, command, key, outputs)
+            )
         size = self.cluster.largest()
         for key, members in alike.items():
             for first in range(0, len(members), size):
@@ -139,24 +148,27 @@ class Executor(RemoteExecutor):
         """Return where the logs of a job's attempts go: logs/{rule}/{wildcards}/; for a group {its first}+{others}."""
         members = list(job.jobs) if job.is_group() else [job]
         places = sorted(",".join(f"{k}={v}" for k, v in wildcards_of(member).items()) for member in members)
-        place = places[0].replace("/", "|")[:200] or str(job.jobid)
+        place = places[0].replace("/", "|").encode()[:200].decode(errors="ignore") or str(job.jobid)
         return (ROOT / "logs" / job.name / (place if len(places) == 1 else f"{place}+{len(places) - 1}")).absolute()
 
     def _send(self) -> None:
         """Submit what waits. What the cluster does not take now waits on."""
         with self.sending:
-            for _ in range(len(self.backlog)):
+            for _ in range(len(self.backlog)):  # a Ctrl-C takes this lock before it empties the backlog
                 batch = self.backlog.popleft()
-                if batch.before > time.monotonic():
+                if batch.before > time.monotonic() or any(job_id in self.dying for job_id in batch.after):
                     self.backlog.append(batch)
                     continue
                 try:
                     taken = self.cluster.submit(batch.name, batch.needs, [member.command for member in batch.members])
-                except Refused as refused:
-                    self._refused(batch, refused)
+                except Exception as error:  # a full disk, say: an exception here would end the whole workflow
+                    self._refused(batch, error if isinstance(error, Refused) else Refused(repr(error)))
                     continue
                 entries = [
-                    Entry(self.cluster.name, member.key, job_id, str(self.folder), member.command.log)
+                    Entry(
+                        *(self.cluster.name, member.key, job_id, str(self.folder), member.command.log, member.outputs),
+                        held=self.cluster.held(job_id),
+                    )
                     for member, job_id in zip(batch.members, taken, strict=False)
                 ]
                 self._note(self.journal.submitted, entries)
@@ -173,7 +185,7 @@ class Executor(RemoteExecutor):
             self.logger.warning(f"cannot write {self.journal.path}: {error.strerror}")
 
     def _watch(self, job: JobExecutorInterface, entry: Entry) -> None:
-        self.submitted.add(entry.job_id)
+        self.submitted[entry.job_id] = entry
         self.rules[entry.job_id] = job.name
         self.report_job_submission(SubmittedJobInfo(job, external_jobid=entry.job_id, aux={"entry": entry}))
 
@@ -189,20 +201,27 @@ class Executor(RemoteExecutor):
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Yield the jobs that may still run; report the others. An outage of SLURM's is no failure of a job."""
+        if not self.ready:
+            return
         self.next_seconds_between_status_checks = self.cluster.poll_seconds
         if self.backlog:
             await asyncio.to_thread(self._send)
-        if not active_jobs:
+        dying = list(self.dying.values())
+        watched = [info.aux["entry"] for info in active_jobs] + dying
+        if not watched:
             return
         try:
-            states = await asyncio.to_thread(self.cluster.states, [info.aux["entry"] for info in active_jobs])
+            states = await asyncio.to_thread(self.cluster.states, watched)
         except Outage as outage:
             self.logger.warning(f"SLURM does not answer, waiting: {outage}")
             for info in active_jobs:
                 yield info
             return
+        for entry in dying:
+            if not may_run(states.get(entry.job_id)):
+                self.dying.pop(entry.job_id)
         gone = [info for info in active_jobs if states.get(info.external_jobid) not in ALIVE]
-        ended = {info.external_jobid: self._exit_status(info) for info in gone}
+        ended = {info.external_jobid: exit_status(info.aux["entry"].folder, info.external_jobid) for info in gone}
         records = await self._records([i for i, status in ended.items() if status != "0"])
         for info in active_jobs:
             job_id = info.external_jobid
@@ -215,25 +234,27 @@ class Executor(RemoteExecutor):
             else:
                 record = records.get(job_id)
                 state, sure = state_of(ended[job_id], states.get(job_id), record)
-                if not sure and not self._waited_for(job_id):
+                if not state or (not sure and not self._waited_for(job_id)):
                     yield info
                     continue
-                if state.startswith(HOPELESS):
-                    await asyncio.to_thread(self._cancel, [job_id])
+                if not sure:  # nobody may write beside the next try
+                    await asyncio.to_thread(self._cancel, [info.aux["entry"]])
+                said = explain(info.aux["entry"], state, ended[job_id], record)
                 self._forget(info)
-                self.report_job_error(info, msg=explain(info.aux["entry"], state, ended[job_id], record))
+                self.report_job_error(info, msg=said)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Cancel what this run submitted and has not seen end, and nothing else."""
-        self.backlog.clear()
-        # Not `active_jobs`: Snakemake empties that list while it checks.
         with self.sending:  # what is on its way has an id when this is ours
             self.backlog.clear()
-        self._cancel(self.submitted)
+        entries = list(self.submitted.values())  # not `active_jobs`: Snakemake empties that list while it checks
+        self._cancel(entries)
+        self._remove(entries)
 
-    def _cancel(self, ids: Iterable[str]) -> None:
+    def _cancel(self, entries: list[Entry]) -> None:
+        self._note(self.journal.cancelled, entries)
         try:
-            self.cluster.cancel(ids)
+            self.cluster.cancel([entry.job_id for entry in entries])
         except Outage as outage:
             self.logger.warning(f"could not cancel all that was submitted: {outage}")
 
@@ -245,12 +266,6 @@ class Executor(RemoteExecutor):
                 efficiency.write(Path(self.settings.efficiency), self.rules, self.cluster.accounted)
             except (Outage, OSError) as error:
                 self.logger.warning(f"no efficiency table: {error}")
-
-    def _exit_status(self, info: SubmittedJobInfo) -> str | None:
-        """Return what the job left of its end: an exit status, "TIMEOUT", or None where it left nothing (yet)."""
-        with contextlib.suppress(OSError):
-            return exit_file(info.aux["entry"].folder, info.external_jobid).read_text(encoding="utf-8").strip() or None
-        return None
 
     async def _records(self, ids: list[str]) -> dict[str, Record]:
         try:
@@ -265,10 +280,20 @@ class Executor(RemoteExecutor):
         return time.monotonic() - first >= self.settings.lost_seconds
 
     def _forget(self, info: SubmittedJobInfo) -> None:
-        """Remove what submitit left of a job that has ended; its log stays."""
-        job_id, folder = info.external_jobid, Path(info.aux["entry"].folder)
-        self.submitted.discard(job_id)
-        self.missing_since.pop(job_id, None)
-        self._note(self.journal.ended, job_id)
-        for path in [*folder.glob(f"{job_id}_*.pkl"), *folder.glob(f"{job_id}_*_log.*"), exit_file(folder, job_id)]:
-            path.unlink(missing_ok=True)
+        """Forget a job that has ended; its log stays."""
+        self.submitted.pop(info.external_jobid, None)
+        self.missing_since.pop(info.external_jobid, None)
+        self._clean([info.aux["entry"]])
+
+    def _clean(self, entries: list[Entry]) -> None:
+        self._note(self.journal.ended, entries)
+        self._remove(entries)
+
+    def _remove(self, entries: list[Entry]) -> None:
+        """Remove what submitit left of jobs."""
+        for entry in entries:
+            job_id, folder = entry.job_id, Path(entry.folder)
+            with contextlib.suppress(OSError):
+                for path in [*folder.glob(f"{job_id}_*.pkl"), *folder.glob(f"{job_id}_*_log.*")]:
+                    path.unlink(missing_ok=True)
+                exit_file(folder, job_id).unlink(missing_ok=True)

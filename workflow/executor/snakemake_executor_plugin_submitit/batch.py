@@ -22,14 +22,19 @@ class Member:
     job: JobExecutorInterface
     command: Command
     key: str
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Jobs with the same needs, sent together: not `before` a time (monotonic), after `tries` refusals."""
+    """Jobs with the same needs, sent together: not `before` a time (monotonic), after `tries` refusals.
+
+    Nor while jobs `after` whose end they come are there still: those write the same files.
+    """
 
     rule: str
     needs: dict
+    after: tuple[str, ...]
     members: list[Member]
     tries: int = 0
     before: float = 0

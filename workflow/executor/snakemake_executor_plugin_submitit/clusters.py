@@ -16,6 +16,11 @@ HOPELESS = "HOPELESS: "
 """What the state of a job begins with that SLURM holds and would never start; its reason follows."""
 
 
+def may_run(state: str | None) -> bool:
+    """Tell whether a job in this state may still run (again), as far as the cluster says."""
+    return state is not None and (state in ALIVE or state.startswith(HOPELESS))
+
+
 class Outage(Exception):  # noqa: N818 - SLURM's, not ours
     """The cluster did not answer: that says nothing of any job."""
 
@@ -73,3 +78,9 @@ class Cluster(Protocol):
 
     def cancel(self, ids: Iterable[str]) -> None:
         """Cancel jobs. Raises Outage."""
+
+    def held(self, job_id: str) -> dict:
+        """Return what a job was given that this cluster itself keeps account of, as JSON."""
+
+    def adopt(self, entry: Entry) -> None:
+        """Keep account of a job that an earlier run submitted."""

@@ -1,5 +1,6 @@
 """How a job ended: from what it left behind, what the queue says and what was accounted. Pure but for its log."""
 
+import contextlib
 from pathlib import Path
 
 from snakemake_executor_plugin_submitit.clusters import ALIVE, HOPELESS, Record
@@ -11,7 +12,7 @@ TAIL = 15
 
 
 def state_of(status: str | None, queued: str | None, record: Record | None) -> tuple[str, bool]:
-    """Return the state in which a job ended, and whether that is sure already.
+    """Return the state in which a job ended, and whether that is sure already; "" while somebody says that it runs.
 
     Args:
         status: the exit status that it left, "TIMEOUT", or None.
@@ -24,9 +25,14 @@ def state_of(status: str | None, queued: str | None, record: Record | None) -> t
         return status, True
     if state.startswith(HOPELESS):
         return state, False
-    if not state or state in ALIVE or (state == "COMPLETED" and status is None):
-        # Accounting lags, or the exit file is on its way over a slow file system.
+    if state == "PREEMPTED":  # not requeued, or not yet
+        return state, False
+    if state in ALIVE:
+        return "", False
+    if not state:
         return ("FAILED" if status is not None else "LOST (SLURM no longer knows it)"), False
+    if state == "COMPLETED":
+        return "COMPLETED, but the file that says so is not to be seen from here", False
     if state in ("FAILED", "CANCELLED") and status is None and record is not None:
         # Without cgroups, SLURM's own watch kills what is beyond its memory, and calls that a failure.
         most, asked = megabytes_of(record.memory), megabytes_of(record.asked)
@@ -50,8 +56,19 @@ def explain(entry: Entry, state: str, status: str | None, record: Record | None)
         lines.append(f"memory {record.memory or 'unknown'} of {record.asked}, ran {record.elapsed} of {record.limit}")
     logs = sorted(Path(entry.log).glob(f"{entry.job_id}.*.log"))
     if logs:
-        last = logs[-1].read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
-        lines += [f"log: {logs[-1]}", *(f"    {line}" for line in last)]
+        lines += [f"log: {logs[-1]}", *tail(logs[-1:])]
     elif entry.cluster == "slurm":
-        lines.append(f"no log: it did not begin, or its node does not see {entry.folder}")
+        wrapper = sorted(Path(entry.folder).glob(f"{entry.job_id}_*_log.*"))
+        if not wrapper:
+            lines.append(f"no log: it did not begin, or its node does not see {entry.folder}")
+        lines += tail(wrapper[-1:])
     return "\n".join(lines) + "\n"
+
+
+def tail(paths: list[Path]) -> list[str]:
+    """Return the last lines of files, indented."""
+    lines: list[str] = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            lines += path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+    return [f"    {line}" for line in lines]

@@ -2,53 +2,64 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A job submitted to `cluster`: `key` says what it makes and how, `folder` is submitit's, `log` its attempts'."""
+    """A job submitted to `cluster`: `key` says what it makes and how, `folder` is submitit's, `log` its attempts'.
+
+    `held` is what a cluster of our own gave it (cores, GPUs); `cancelled`: it was told to stop, and may be about to.
+    """
 
     cluster: str
     key: str
     job_id: str
     folder: str
     log: str
+    outputs: tuple[str, ...] = ()
+    held: dict = field(default_factory=dict)
+    cancelled: bool = False
 
 
 class Journal:
-    """Lines of JSON in one file: an entry a submission, and a line {"ended": job id} when a job was seen to end."""
+    """Lines of JSON in one file: an entry a submission, and a line when a job was told to stop or seen to end."""
 
     def __init__(self, path: Path):
         """Open the journal at `path`; there may be none yet."""
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
 
-    def open_entries(self) -> dict[str, Entry]:
-        """Return the last entry for each key, without those that were seen to end; torn lines are passed over."""
-        found: dict[str, Entry] = {}
-        ended: set[str] = set()
+    def open_entries(self) -> list[Entry]:
+        """Return the submissions that were not seen to end, in order; torn lines are passed over."""
+        found: dict[tuple[str, str], Entry] = {}  # local ids are process numbers, and come again
         lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines() if self.path.is_file() else []
         for line in lines:
             try:
                 fields = json.loads(line)
-                if "ended" in fields:
-                    ended.add(fields["ended"])
-                else:
-                    entry = Entry(**fields)
-                    found[entry.key] = entry
-            except (ValueError, TypeError):
+                if "key" in fields:
+                    entry = Entry(**(fields | {"outputs": tuple(fields["outputs"])}))
+                    found[entry.cluster, entry.job_id] = entry
+                elif "ended" in fields:
+                    found.pop((fields["cluster"], fields["ended"]), None)
+                elif (name := (fields["cluster"], fields["cancelled"])) in found:
+                    found[name] = replace(found[name], cancelled=True)
+            except (ValueError, TypeError, KeyError):
                 continue
-        return {key: entry for key, entry in found.items() if entry.job_id not in ended}
+        return list(found.values())
 
     def submitted(self, entries: list[Entry]) -> None:
         """Note submissions."""
         self._append([asdict(entry) for entry in entries])
 
-    def ended(self, job_id: str) -> None:
-        """Note that a job was seen to end."""
-        self._append([{"ended": job_id}])
+    def ended(self, entries: list[Entry]) -> None:
+        """Note that jobs were seen to end."""
+        self._append([{"cluster": entry.cluster, "ended": entry.job_id} for entry in entries])
+
+    def cancelled(self, entries: list[Entry]) -> None:
+        """Note that jobs were told to stop."""
+        self._append([{"cluster": entry.cluster, "cancelled": entry.job_id} for entry in entries])
 
     def _append(self, lines: list[dict]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
@@ -57,4 +68,4 @@ class Journal:
 
 def job_key(name: str, outputs: list[str], commands: list[str]) -> str:
     """Return a hash of what a job makes and of the commands that make it."""
-    return hashlib.sha256(json.dumps([name, sorted(outputs), commands]).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([name, sorted(outputs), sorted(commands)]).encode()).hexdigest()[:24]

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import submitit
 
-from snakemake_executor_plugin_submitit.clusters import Record
+from snakemake_executor_plugin_submitit.clusters import Record, Refused
 from snakemake_executor_plugin_submitit.journal import Entry
 from snakemake_executor_plugin_submitit.node import GRACE, Command, deaf_to_the_terminal, exit_file
 from snakemake_executor_plugin_submitit.resources import BadResource, machine_needs
@@ -26,9 +26,10 @@ POLL_SECONDS = 0.3
 class Slots:
     """What a job that runs now holds: cores, and GPUs by name. `handle` keeps its process from becoming a zombie."""
 
-    handle: submitit.Job
     cores: int
     gpus: tuple[str, ...]
+    folder: str
+    handle: submitit.Job | None = None
 
 
 class Local:
@@ -61,14 +62,19 @@ class Local:
         taken: list[str] = []
         with self._lock:
             for command in commands:
-                self.running = {job_id: slots for job_id, slots in self.running.items() if _runs(job_id, self.folder)}
+                self.running = {job_id: slots for job_id, slots in self.running.items() if _runs(job_id, slots.folder)}
                 held = {gpu for slots in self.running.values() for gpu in slots.gpus}
                 gpus = tuple(gpu for gpu in self.gpus if gpu not in held)[: needs["gpus"]]
                 cores = self.cores - sum(slots.cores for slots in self.running.values())
                 if len(gpus) < needs["gpus"] or cores < needs["cores"]:
                     break
-                handle = self._start(replace(command, gpus=",".join(gpus) if self.gpus else None), needs["minutes"])
-                self.running[handle.job_id] = Slots(handle, needs["cores"], gpus)
+                try:
+                    handle = self._start(replace(command, gpus=",".join(gpus) if self.gpus else None), needs["minutes"])
+                except OSError as error:
+                    if taken:
+                        break
+                    raise Refused(f"cannot start it: {error.strerror}") from None
+                self.running[handle.job_id] = Slots(needs["cores"], gpus, str(self.folder), handle)
                 taken.append(handle.job_id)
         return taken
 
@@ -76,7 +82,8 @@ class Local:
         executor = submitit.LocalExecutor(self.folder, max_num_timeout=self.settings.max_timeouts)
         executor.update_parameters(
             timeout_min=minutes,
-            signal_delay_s=min(self.settings.signal_seconds, 30 * minutes),
+            # submitit kills at the limit: what is being saved needs its grace before.
+            signal_delay_s=min(max(self.settings.signal_seconds, GRACE + 5), 30 * minutes),
             stderr_to_stdout=True,
         )
         with deaf_to_the_terminal():
@@ -89,6 +96,17 @@ class Local:
     def accounted(self, ids: Iterable[str]) -> dict[str, Record]:
         """Return no records: nobody accounts here."""
         return {}
+
+    def held(self, job_id: str) -> dict:
+        """Return the cores and GPUs of a job."""
+        slots = self.running.get(job_id)
+        return {} if slots is None else {"cores": slots.cores, "gpus": list(slots.gpus)}
+
+    def adopt(self, entry: Entry) -> None:
+        """Keep account of the cores and GPUs of a job that an earlier run started."""
+        with self._lock:
+            held = {"cores": 1, "gpus": []} | entry.held
+            self.running[entry.job_id] = Slots(held["cores"], tuple(held["gpus"]), entry.folder)
 
     def cancel(self, ids: Iterable[str]) -> None:
         """End jobs and all that they started: TERM, then KILL for what is left."""
@@ -141,6 +159,13 @@ class Debug:
     def cancel(self, ids: Iterable[str]) -> None:
         """Do nothing: Ctrl-C reaches the job itself."""
 
+    def held(self, job_id: str) -> dict:
+        """Return nothing: one job at a time."""
+        return {}
+
+    def adopt(self, entry: Entry) -> None:
+        """Do nothing: what ran in an earlier run's process ended with it."""
+
 
 def run_here(command: str) -> int:
     """Run a shell command, its input and output ours; return its exit status."""
@@ -159,7 +184,8 @@ def visible_gpus() -> tuple[str, ...]:
         return tuple(name.strip() for name in chosen.split(",") if name.strip())
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=30, check=True)
-        return tuple(str(number) for number, _ in enumerate(listed.stdout.splitlines()))
+        cards = [line for line in listed.stdout.splitlines() if line.startswith("GPU ")]  # their MIG parts follow
+        return tuple(map(str, range(len(cards))))
     return ()
 
 

@@ -30,6 +30,13 @@ def exit_file(folder: Path | str, job_id: str) -> Path:
     return Path(folder) / f"{job_id}.exit"
 
 
+def exit_status(folder: Path | str, job_id: str) -> str | None:
+    """Return what a job left of its end: an exit status, "TIMEOUT", or None where it left nothing (yet)."""
+    with contextlib.suppress(OSError):
+        return exit_file(folder, job_id).read_text(encoding="utf-8").strip() or None
+    return None
+
+
 @contextlib.contextmanager
 def deaf_to_the_terminal() -> Iterator[None]:
     """Start processes that neither Ctrl-C nor the end of a terminal ends: both reach us, and we end what is to end."""
@@ -86,8 +93,9 @@ class Command:
     def checkpoint(self) -> submitit.helpers.DelayedSubmission | None:
         """Stop the command, which saves its work; return what is to be requeued, or None where it has run too often."""
         self._end_child()
+        # Should the requeue fail, this is how it ended; the next attempt removes it.
+        exit_file(self.folder, submitit.JobEnvironment().job_id).write_text("TIMEOUT", encoding="utf-8")
         if self.timeouts_left <= 0:
-            exit_file(self.folder, submitit.JobEnvironment().job_id).write_text("TIMEOUT", encoding="utf-8")
             return None
         return submitit.helpers.DelayedSubmission(replace(self, timeouts_left=self.timeouts_left - 1, child=None))
 

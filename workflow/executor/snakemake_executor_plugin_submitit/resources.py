@@ -102,7 +102,10 @@ def _whole(resources: Mapping[str, Any], name: str, least: int, default: int | N
 def _extra(text: str) -> dict[str, Any]:
     """Read slurm_extra, e.g. "--exclude=n1 --exclusive", as options by name."""
     options: dict[str, Any] = {}
-    words = shlex.split(str(text))
+    try:
+        words = shlex.split(str(text))
+    except ValueError as error:
+        raise BadResource(f"slurm_extra={text!r}: {error}") from None
     for place, word in enumerate(words):
         if word.startswith("--"):
             name, _, value = word[2:].partition("=")

@@ -1,7 +1,6 @@
 """SLURM: arrays through submitit, one squeue and one sacct for all jobs. Parsing is apart from asking."""
 
 import contextlib
-import getpass
 import os
 import re
 import shlex
@@ -28,8 +27,10 @@ TRANSIENT = (
 """What sbatch says when it may take the same job a little later."""
 LIMITS = ("MaxSubmitJob", "MaxJobs", "Job violates accounting/QOS policy")
 """What it says when there are too many jobs for now; an array counts as its tasks."""
-NEVER = re.compile(r"BadConstraints|PartitionConfig|PartitionNodeLimit|PartitionTimeLimit|(Assoc|QOS)Max\w*PerJob\w*")
+NEVER = re.compile(r"BadConstraints|PartitionConfig|PartitionTimeLimit|(Assoc|QOS)Max\w*PerJob\w*")
 """Reasons for which squeue keeps a job pending that no wait will change."""
+LEAKING = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
+"""Beginnings of variables that change what SLURM's commands do."""
 CHUNK = 200
 """Jobs that one call names."""
 FIELDS = "JobID,State,ExitCode,Elapsed,Timelimit,MaxRSS,ReqMem,TotalCPU,CPUTimeRAW"
@@ -68,7 +69,10 @@ class Slurm:
         """Submit commands as one array, all or none."""
         parameters = dict(needs)
         extra = parameters.pop("additional_parameters", {})
-        signalled = {"signal": f"B:USR2@{self.settings.signal_seconds}", "requeue": True}
+        signalled: dict[str, Any] = {"requeue": True}
+        # SLURM may send it a minute early: in a job that is shorter, it would come before the job is under way.
+        if 60 * parameters["time"] > self.settings.signal_seconds + 60:
+            signalled["signal"] = f"B:USR2@{self.settings.signal_seconds}"
         if "no-requeue" in extra:
             del signalled["requeue"]
         executor = submitit.SlurmExecutor(
@@ -86,13 +90,16 @@ class Slurm:
                 )
                 return [handle.job_id for handle in executor.submit_array(commands)]
         except Exception as error:  # of sbatch, whatever submitit makes of it: these jobs', not the workflow's
+            for path in [*self.folder.glob("*.pkl"), *self.folder.glob(".submission_file_*")]:
+                if "_" not in path.stem or path.name.startswith("."):  # no job's yet
+                    path.unlink(missing_ok=True)
             reason = " ".join(str(error).split())[-400:]
             later, too_many = (any(said in reason for said in words) for words in (TRANSIENT, LIMITS))
             raise Refused(reason, later, too_many) from None
 
     def states(self, entries: Iterable[Entry]) -> dict[str, str]:
         """Return the state of each of the user's jobs and array tasks that SLURM's controller still knows."""
-        words = ("--noheader", "--array", f"--user={getpass.getuser()}", "--states=all", "--format=%i|%T|%r")
+        words = ("--noheader", "--array", "--all", f"--user={os.getuid()}", "--states=all", "--format=%i|%T|%r")
         return parse_squeue(ask("squeue", *words))
 
     def accounted(self, ids: Iterable[str]) -> dict[str, Record]:
@@ -104,15 +111,27 @@ class Slurm:
         return found
 
     def cancel(self, ids: Iterable[str]) -> None:
-        """Cancel jobs, in chunks."""
-        ids = sorted(ids)
+        """Cancel jobs, in chunks; one that fails does not stop the others."""
+        ids, outages = sorted(ids), []
         for first in range(0, len(ids), CHUNK):
-            ask("scancel", *ids[first : first + CHUNK], seconds=60)
+            try:
+                ask("scancel", *ids[first : first + CHUNK], seconds=60)
+            except Outage as outage:
+                outages.append(outage)
+        if outages:
+            raise outages[0]
+
+    def held(self, job_id: str) -> dict:
+        """Return nothing: SLURM keeps account."""
+        return {}
+
+    def adopt(self, entry: Entry) -> None:
+        """Do nothing: SLURM keeps account."""
 
 
 def scrubbed_environment() -> dict[str, str]:
-    """Return our environment without what a surrounding SLURM job put there; where SLURM's config is stays."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SBATCH_")) or k == "SLURM_CONF"}
+    """Return our environment without what a surrounding job or a habit put there; where SLURM's config is stays."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(LEAKING) or name == "SLURM_CONF"}
 
 
 @contextlib.contextmanager

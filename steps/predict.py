@@ -1,0 +1,132 @@
+"""predict: a base classifier and a noise level -> the smoothed classifier's predictions on test images, as a table.
+
+PREDICT of Cohen et al. 2019 (arXiv 1902.02918): the class that it returns is the smoothed classifier's, wrongly with a
+chance of at most alpha, or it abstains. On each image as it is, and on the image under one draw of the noise, as the
+base classifier met it in training; beside them what the base classifier says of both.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from steps.data.dataset import Split
+from steps.maths.certification import ABSTAIN, Poll
+from steps.maths.confidence import interval
+from steps.maths.smoothing import Work, count_votes, noise_chunk
+from steps.nets.model import check_fits, load_model
+from steps.run.command import main, option
+from steps.run.device import pick_device
+from steps.run.errors import BadInput
+from steps.run.files import write_text
+from steps.run.fingerprint import fingerprint
+from steps.run.log import logger
+from steps.run.progress import Progress
+
+VIEWS = ("clean", "noisy")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Predict test images with the smoothed classifier that a base classifier and a noise level make."""
+
+    model: Path = option("model.safetensors that the train step wrote")
+    data: Path = option("dataset.json that the fetch step wrote")
+    out: Path = option("where the table goes (.tsv); a .json beside it says how it was made, and the accuracies")
+    sigma: float = option("standard deviation of the smoothing noise, in pixel values")
+    images: int = option("how many test images, spread evenly over the split")
+    n: int = option("draws for a prediction")
+    alpha: float = option("chance that a prediction is not the smoothed classifier's, in (0, 1)")
+    batch: int = option("noisy images at once: speed and memory only", default=250)
+    seed: int = option("of the noise", default=0)
+
+
+def run(config: Config) -> dict:
+    """Predict, write the table and return what its .json says. Raises BadInput, naming the image at fault."""
+    _check(config)
+    device = pick_device()
+    model = load_model(config.model, device)
+    test = Split(config.data, "test")
+    check_fits(config.model, model.identity, config.data, test.description)
+    places, classes = test.every(config.images), len(model.identity.classes)
+    progress = Progress(f"predict {config.model.parent.name} sigma={config.sigma:g}", 2 * len(places), "images")
+    polls: dict[tuple[int, str], Poll] = {}
+    base: dict[tuple[int, str], int] = {}
+
+    def works():
+        for place in places:
+            image = test.images([place])[0].to(device)
+            key = (config.seed, "predict", config.sigma, place)
+            noise = noise_chunk(tuple(image.shape), config.sigma, device, (*key, "image"))[0]
+            for view, shown in zip(VIEWS, (image, image + noise), strict=True):
+                polls[place, view] = Poll(config.n, config.alpha, classes)
+                base[place, view] = int(model.classifier(shown[None]).float().argmax())
+                yield Work(shown, (*key, view), polls[place, view], place)
+
+    try:
+        with torch.inference_mode():
+            for _ in count_votes(model.classifier, works(), sigma=config.sigma, batch=config.batch):
+                progress.advance()
+    except FloatingPointError as error:
+        message, work = error.args
+        raise BadInput(
+            f"test image {work.place} at sigma {config.sigma:g}: {message}; is {config.model} diverged?"
+        ) from None
+    labels = {place: int(test.labels[place]) for place in places}
+    facts = {
+        "model": config.model.parent.name,
+        "model_hash": model.hash,
+        "sigma": config.sigma,
+        "images": len(places),
+        "n": config.n,
+        "alpha": config.alpha,
+        "seed": config.seed,
+        "device": device.type,
+        "precision": model.identity.precision,
+        "data": test.description.fingerprint,
+        "code": fingerprint("steps.predict"),
+    }
+    for view in VIEWS:
+        found = [(polls[place, view].prediction, base[place, view], labels[place]) for place in places]
+        facts[view] = {
+            "smoothed_accuracy": _share(sum(smoothed == label for smoothed, _, label in found), len(found)),
+            "abstained": _share(sum(smoothed == ABSTAIN for smoothed, _, _ in found), len(found)),
+            "base_accuracy": _share(sum(alone == label for _, alone, label in found), len(found)),
+        }
+        logger.info("%s: smoothed %s, abstained %s, base %s", view, *facts[view].values())
+    header = ["idx", "label", *(f"{what}_{view}" for view in VIEWS for what in ("predict", "p_value", "base"))]
+    rows = [
+        [
+            *(place, labels[place]),
+            *(
+                value
+                for view in VIEWS
+                for value in (polls[place, view].prediction, polls[place, view].p_value, base[place, view])
+            ),
+        ]
+        for place in places
+    ]
+    write_text(config.out.with_suffix(".json"), json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    write_text(config.out, "".join("\t".join(map(str, row)) + "\n" for row in [header, *rows]))
+    return facts
+
+
+def _share(hits: int, n: int) -> dict:
+    """Return a share with its 95 % Clopper-Pearson interval and n."""
+    low, high = interval(hits, n)
+    return {"share": hits / n, "low": low, "high": high, "n": n}
+
+
+def _check(config: Config) -> None:
+    if not 0 < config.sigma < float("inf"):
+        raise BadInput(f"sigma is {config.sigma:g}: a smoothed classifier needs noise, sigma > 0")
+    if not 0 < config.alpha < 1:
+        raise BadInput(f"alpha is {config.alpha:g}: must be above 0 and below 1")
+    for name in ("images", "n", "batch"):
+        if getattr(config, name) < 1:
+            raise BadInput(f"{name} is {getattr(config, name)}: must be at least 1")
+
+
+if __name__ == "__main__":
+    main("predict", Config, run)

@@ -1,0 +1,157 @@
+"""Checkpoints written with each format's keys, imported again; and those that do not fit."""
+
+import os
+from argparse import Namespace
+
+import pytest
+import torch
+
+from steps import import_model
+from steps.nets.architectures import build_seeded
+from steps.nets.importers import FORMATS, fit, read_checkpoint
+from steps.nets.model import load_model
+from steps.run.errors import BadInput
+
+MEAN, STD = (0.3,), (0.4,)
+
+
+def network(classes=10):
+    """A ResNet-20 whose batch-norms are not those of a new one."""
+    made = build_seeded(3, "resnet20", classes, 1).eval()
+    random = torch.Generator().manual_seed(0)
+    for name, buffer in made.named_buffers():
+        if "running" in name:
+            buffer.copy_(torch.rand(buffer.shape, generator=random) + 0.5)
+    return made
+
+
+def prefixed(weights, prefix):
+    return {f"{prefix}{name}": value for name, value in weights.items()}
+
+
+def checkpoint(form, weights):
+    """What each project's training writes."""
+    normalizer = {"module.normalizer.new_mean": torch.tensor(MEAN), "module.normalizer.new_std": torch.tensor(STD)}
+    theirs = {name.replace("fc.", "linear.").replace("downsample", "shortcut"): v for name, v in weights.items()}
+    return {
+        "locuslab": {"epoch": 90, "arch": "cifar_resnet20", "state_dict": prefixed(weights, "1."), "optimizer": {}},
+        "smoothadv": {"epoch": 9, "arch": "x", "state_dict": prefixed(weights, "1.module."), "optimizer": {}},
+        "robustness": {
+            "model": prefixed(theirs, "module.model.") | prefixed(theirs, "module.attacker.model.") | normalizer,
+            "epoch": 3,
+        },
+        "robustbench": {
+            "state_dict": prefixed(weights, "module.model.")
+            | {"module.mu": torch.tensor(MEAN).view(1, 1, 1), "module.sigma": torch.tensor(STD).view(1, 1, 1)}
+        },
+        "torchvision": weights,
+    }[form]
+
+
+@pytest.fixture
+def asked(tmp_path, dataset):
+    return import_model.Config(
+        checkpoint=tmp_path / "checkpoint.pth", format="locuslab", data=dataset, architecture="resnet20",
+        out=tmp_path / "gaussian-0.5" / "model.safetensors", objective="gaussian", sigma=0.5, mean=MEAN, std=STD,
+        images=50,
+    )  # fmt: skip
+
+
+def changed(config, **changes):
+    return import_model.Config(**(vars(config) | changes))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_imported_model_says_what_the_original_said(asked, form):
+    original = network()
+    torch.save(checkpoint(form, original.state_dict()), asked.checkpoint)
+    held = form in ("robustness", "robustbench")
+    config = changed(asked, format=form, **({"mean": (), "std": ()} if held else {}))
+    summary = import_model.run(config)
+    loaded = load_model(config.out, torch.device("cpu"))
+    x = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected = original((x - MEAN[0]) / STD[0])
+        assert torch.allclose(loaded.classifier(x), expected, atol=1e-4)
+        # No clamp: noise that leaves [0, 1] counts.
+        assert torch.allclose(loaded.classifier(x + 2), original((x + 2 - MEAN[0]) / STD[0]), atol=1e-4)
+    assert loaded.identity.objective == {"name": "gaussian", "sigma": 0.5}
+    assert summary["n"] == 50 and 0 <= summary["noisy_accuracy"] <= 1
+
+
+def test_old_files_that_count_no_batches_fit(asked):
+    weights = {name: value for name, value in network().state_dict().items() if "num_batches" not in name}
+    torch.save(checkpoint("locuslab", weights), asked.checkpoint)
+    import_model.run(asked)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda w: w.pop("layer2.0.conv1.weight"), r"does not fit resnet20 .*: missing layer2\.0\.conv1\.weight$"),
+        (lambda w: w.update(extra=torch.zeros(1)), "left over extra"),
+        (lambda w: w.update({"conv1.weight": torch.zeros(16, 3, 3, 3)}), "conv1.weight is 16 x 3 x 3 x 3, not 16 x 1"),
+        (
+            lambda w: w.update(network(100).state_dict()),
+            "10 classes: fc.bias is 100, not 10; fc.weight is 100 x",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_listed(asked, spoil, said):
+    weights = network().state_dict()
+    spoil(weights)
+    torch.save(checkpoint("locuslab", weights), asked.checkpoint)
+    with pytest.raises(BadInput, match=said):
+        import_model.run(asked)
+    assert not asked.out.exists()
+
+
+def test_a_pickle_that_runs_code_is_not_read(asked, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "exploded"),)
+
+    torch.save({"state_dict": network().state_dict(), "optimizer": Bomb()}, asked.checkpoint)
+    with pytest.raises(BadInput, match="would run code from the file: only if you trust who made it"):
+        import_model.run(asked)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_trusted_pickle_is_read(asked):
+    held = {"state_dict": prefixed(network().state_dict(), "1."), "schedule": Namespace(lr=0.1)}
+    torch.save(held, asked.checkpoint)
+    with pytest.raises(BadInput, match="trusted: true"):
+        read_checkpoint(asked.checkpoint, "locuslab")
+    weights, _ = read_checkpoint(asked.checkpoint, "locuslab", trusted=True)
+    fit(asked.checkpoint, weights, "resnet20", 10, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"format": "keras"}, "format 'keras' is unknown: choose from locuslab"),
+        ({"format": "robustness"}, r"is not of format robustness: it holds epoch, arch, state_dict, optimizer"),
+        ({"mean": (), "std": ()}, "does not hold the normalisation of its pictures: give mean and std"),
+        ({"mean": (0.1, 0.2, 0.3), "std": (1, 1, 1)}, "the pictures have 1 channels"),
+        ({"architecture": "resnet999"}, "resnet999"),
+    ],
+)
+def test_what_is_asked_for_wrongly_is_one_line(asked, changes, said):
+    torch.save(checkpoint("locuslab", network().state_dict()), asked.checkpoint)
+    with pytest.raises(BadInput, match=said):
+        import_model.run(changed(asked, **changes))
+
+
+def test_what_is_no_checkpoint_is_named(asked):
+    with pytest.raises(BadInput, match=r"no checkpoint at .*checkpoint\.pth"):
+        import_model.run(asked)
+    asked.checkpoint.write_bytes(b"<html>not found</html>")
+    with pytest.raises(BadInput, match=r"checkpoint\.pth"):
+        import_model.run(asked)
+
+
+def test_an_accuracy_near_chance_is_warned_of(asked, caplog):
+    torch.save(checkpoint("locuslab", network().state_dict()), asked.checkpoint)  # it was never trained
+    with caplog.at_level("WARNING", logger="pagoda"):
+        import_model.run(asked)
+    assert "noisy accuracy" in caplog.text and "is near chance, 0.100: are mean and std" in caplog.text

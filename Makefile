@@ -56,7 +56,8 @@ test: .venv/installed-test slurm-packages
 	rm -rf $@
 	$(UV) install --python $(BIN)/python --require-hashes --no-deps --target $@ -r envs/bench.txt
 
-bench: .venv/installed .venv/bench slurm-packages
+bench: .venv/installed-test .venv/bench slurm-packages
+	$(BIN)/python -m tests.bench.certification
 	$(BIN)/python -m tests.bench.executor
 
 COMPILE = $(UV) compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"

@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 
 from steps.data.dataset import Split
-from steps.maths.certification import ABSTAIN, Poll
+from steps.maths.certification import ABSTAIN
 from steps.maths.confidence import interval
+from steps.maths.prediction import Poll
 from steps.maths.smoothing import Work, count_votes, noise_chunk
 from steps.nets.model import check_fits, load_model
 from steps.run.command import main, option

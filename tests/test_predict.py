@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from steps import predict
-from steps.maths.certification import ABSTAIN, Poll
+from steps.maths.certification import ABSTAIN
+from steps.maths.prediction import Poll
 from steps.run.errors import BadInput
 
 

@@ -4,6 +4,7 @@ A pickle runs code when it is read, so files are read with ``weights_only=True``
 plain values is read only where its user says that he trusts it.
 """
 
+import importlib.util
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -82,11 +83,8 @@ def _listed(names: list[str]) -> str:
 
 
 def _dill() -> dict:
-    try:
-        import dill
-    except ImportError:
-        return {}
-    return {"pickle_module": dill}
+    """Return what makes torch.load read files of dill, where that is installed: such are those of robustness."""
+    return {"pickle_module": importlib.import_module("dill")} if importlib.util.find_spec("dill") else {}
 
 
 def _strip(weights: Weights, *prefixes: str) -> Weights:

@@ -5,7 +5,7 @@ import safetensors.torch
 import torch
 
 from steps.data.dataset import read_description
-from steps.nets.architectures import build
+from steps.nets.architectures import ARCHITECTURES, build, build_seeded, fold_batch_norms
 from steps.nets.model import check_fits, load_model
 from steps.run.errors import BadInput
 from tests.conftest import write_model
@@ -82,3 +82,31 @@ def test_unknown_architectures_and_options_are_refused():
         build("vgg", 10, 3)
     with pytest.raises(BadInput, match="resnet20 does not take"):
         build("resnet20", 10, 3, width=3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_company_in_a_batch_changes_no_logit(tmp_path, dataset, precision):
+    path = write_model(tmp_path / "model.safetensors", dataset, precision=precision)
+    classifier = load_model(path, torch.device("cpu")).classifier
+    x = torch.rand(58, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        whole = classifier(x)
+        assert whole.dtype == getattr(torch, precision)
+        for batch in (2, 7, 29):
+            assert torch.equal(torch.cat([classifier(part) for part in x.split(batch)]), whole)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_folded_batch_norms_leave_the_function_as_it_was(name):
+    options = {"width": 4} if name == "fast_resnet" else {}
+    network = build_seeded(0, name, 10, 3, **options).eval()
+    for place, buffer in network.named_buffers():
+        if "running" in place:
+            buffer.copy_(torch.rand(buffer.shape, generator=torch.Generator().manual_seed(1)) + 0.5)
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        before = network(x)
+        fold_batch_norms(network)
+        after = network(x)
+    assert torch.allclose(after, before, rtol=1e-3, atol=1e-3 * float(before.abs().max()))
+    assert not [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]

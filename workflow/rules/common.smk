@@ -19,18 +19,8 @@ from steps.run.errors import BadInput
 from steps.run.fingerprint import fingerprint
 from steps.run.settings import certified_views, check_config, model_name
 
-RESERVED = (
-    "all",
-    "unknown_target",
-    "fetch",
-    "train",
-    "certify",
-    "certificates",
-    "certified_accuracy",
-    "predict",
-    "ascend",
-)
-RESERVED += ("montage_headline", "montage_eps", "montage_class")
+RESERVED = ("all", "unknown_target", "fetch", "train", "certify", "certificates", "certified_accuracy", "predict")
+RESERVED += ("ascend", "montage_headline", "montage_eps", "montage_class")
 
 
 def refuse(message):

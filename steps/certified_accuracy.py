@@ -139,29 +139,31 @@ def _published(dataset: str) -> pd.DataFrame:
 
 def _draw(read: list[Table], frame: pd.DataFrame, published: pd.DataFrame, out: Path) -> None:
     figure, axes = plt.subplots(figsize=(7, 4.4), layout="constrained")
+    furthest = 0.0
     for table in read:
         rows, grid = table.rows, table.facts.get("mode") == "grid"
         certified = rows.radius[rows.correct == 1].to_numpy()
-        # The curve is a staircase that falls just behind each certified radius; in grid mode, radii of interest alone
-        # were decided, and the staircase between them is a lower bound.
         radii = table.radii if grid else np.unique(np.concatenate([[0.0], certified]))
-        radii = radii[
-            : 1 + int(np.searchsorted(radii, rows.radius[rows.correct == 1].to_numpy().max(initial=0), "right"))
-        ]
-        steps = np.array([certified_accuracy(rows, radius)[:3] for radius in radii])
-        edges, steps = np.append(radii, radii[-1]), np.vstack([steps, [0, *interval(0, len(rows))]])
-        acr = "" if grid else f" (ACR {floor(1000 * average_certified_radius(rows)) / 1000:.3f})"
-        marks = {"marker": "o", "markersize": 3} if grid else {}
-        (line,) = axes.step(edges, steps[:, 0], where="pre", label=table.label + acr, **marks)
-        axes.fill_between(edges, steps[:, 1], steps[:, 2], step="pre", alpha=0.15, color=line.get_color(), lw=0)
+        radii = radii[: 1 + int(np.searchsorted(radii, certified.max(initial=0), "right"))]
+        values = np.array([certified_accuracy(rows, radius)[:3] for radius in radii])
+        if grid:  # the radii of interest alone were decided: points
+            (line,) = axes.plot(radii, values[:, 0], marker="o", markersize=4, linewidth=1, label=table.label)
+            axes.fill_between(radii, values[:, 1], values[:, 2], alpha=0.15, color=line.get_color(), lw=0)
+        else:  # a staircase that falls just behind each certified radius
+            radii, values = np.append(radii, radii[-1]), np.vstack([values, [0, *interval(0, len(rows))]])
+            label = f"{table.label} (ACR {floor(1000 * average_certified_radius(rows)) / 1000:.3f})"
+            (line,) = axes.step(radii, values[:, 0], where="pre", label=label)
+            axes.fill_between(radii, values[:, 1], values[:, 2], step="pre", alpha=0.15, color=line.get_color(), lw=0)
+        furthest = max(furthest, radii[-1])
     best = frame[frame.model == ENVELOPE]
-    if best.sigma.nunique() > 1:
+    if best[best.accuracy > 0].sigma.nunique() > 1:
         axes.plot(best.radius, best.accuracy, color="black", linestyle=":", linewidth=1, label=ENVELOPE)
-    for (model, source), rows in published.groupby(["model", "source"], sort=False):
-        for number, (_, curve) in enumerate(rows.groupby("sigma")):
-            label = f"{model}, {source}" if number == 0 else None
-            axes.plot(curve.radius, curve.accuracy, color="grey", linestyle="--", linewidth=0.8, label=label)
-    axes.set(xlabel="L2 radius (pixel values in [0, 1])", ylabel="certified accuracy", ylim=(0, 1), xlim=(0, None))
+    for number, (sigma, curve) in enumerate(published.groupby("sigma")):
+        label = f"{curve.model.iloc[0]}, {curve.source.iloc[0]}" if number == 0 else None
+        axes.plot(curve.radius, curve.accuracy, color="grey", linestyle="--", linewidth=0.8, label=label)
+        axes.annotate(f"σ = {sigma:g}", (0.02, curve.accuracy.iloc[0]), color="grey", fontsize=7)
+    axes.set(xlabel="L2 radius (pixel values in [0, 1])", ylabel="certified accuracy", ylim=(0, 1))
+    axes.set_xlim(0, 1.02 * furthest or 1)
     axes.set_title(_title(read), fontsize=10)
     axes.legend(fontsize=8)
     save_figure(figure, out)

@@ -20,7 +20,7 @@ def main() -> int:
             # The fake GPUs of the private nodes are none: the steps find no CUDA and take the CPU.
             command = [sys.executable, "-m", "snakemake", "--profile", "slurm", *(sys.argv[1:] or ["digits"])]
             status = subprocess.run(command, env=cluster.environment).returncode
-            print(cluster.run("sacct", "-X", "--format=JobID%12,JobName%24,State%12,Elapsed,AllocCPUS,ReqMem,NodeList"))
+            print(cluster.run("sacct", "-X", "--format=JobID%12,JobName%60,State%12,Elapsed,AllocCPUS,ReqMem,NodeList"))
         finally:
             cluster.stop()
     return status

@@ -23,6 +23,8 @@ from tests.slurm.private import PrivateSlurm, why_not
 
 PEER = ROOT / ".venv" / "bench"
 ETC = Path("/etc/slurm")
+LONGEST = 1800
+"""Seconds after which a contender is given up."""
 COUNTED = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo")
 CONTENDERS = {
     "submitit (ours)": ["--executor", "submitit", "--submitit-cluster", "slurm"],
@@ -142,13 +144,17 @@ def trivial(cluster: PrivateSlurm, folder: Path, contender: str, words: list[str
     began = time.time()
     environment = surroundings(cluster, calls, peer="submitit" not in contender)
     with (place / "said").open("w") as said:
-        status = subprocess.run(command, cwd=place, env=environment, stdout=said, stderr=said).returncode
+        try:
+            status = subprocess.run(
+                command, cwd=place, env=environment, stdout=said, stderr=said, timeout=LONGEST
+            ).returncode
+        except subprocess.TimeoutExpired:
+            status = "none (too long)"
     ended = time.time()
     outputs = list((place / "out").glob("*.txt"))
     if status != 0 or len(outputs) != jobs:
-        return {
-            "note": f"exit status {status}, {len(outputs)} of {jobs} outputs: {(place / 'said').read_text()[-800:]}"
-        }
+        said = " ".join((place / "said").read_text().split())
+        return {"note": f"exit status {status}, {len(outputs)} of {jobs} outputs: {said[-300:]}"}
     overheads = sorted(float(path.read_text()) for path in outputs)
     counts = {name: len(calls.times(name)) for name in COUNTED}
     asking = counts["squeue"] + counts["sacct"] + counts["scontrol"]

@@ -58,8 +58,6 @@ class Cluster(Protocol):
     name: str
     poll_seconds: float
     """Seconds between two looks."""
-    in_order: bool
-    """Whether jobs wait here, in our own queue, for those before them."""
 
     def largest(self) -> int:
         """Return how many jobs one submission may hold."""

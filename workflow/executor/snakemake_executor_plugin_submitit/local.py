@@ -37,7 +37,6 @@ class Local:
 
     name = "local"
     poll_seconds = POLL_SECONDS
-    in_order = True
 
     def __init__(self, folder: Path, settings: Any, cores: int | None = None):
         """Hand out `cores` (None: all that this process may use) and the GPUs that are visible."""
@@ -126,7 +125,6 @@ class Debug:
 
     name = "debug"
     poll_seconds = POLL_SECONDS
-    in_order = True
 
     def __init__(self, folder: Path, settings: Any):
         """Keep exit statuses in `folder`."""

@@ -43,7 +43,6 @@ class Slurm:
     """The cluster whose login node this is."""
 
     name = "slurm"
-    in_order = False
 
     def __init__(self, folder: Path, settings: Any):
         """Submit from `folder`, which the nodes see too. Raises Refused where this is no login node."""

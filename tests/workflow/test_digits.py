@@ -10,8 +10,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from steps.nets.architectures import build_seeded
 from tests.conftest import ROOT, copy_project
 
 TINY = {
@@ -265,3 +267,24 @@ def test_conda_environments_exist_for_every_step(project):
     for rules in (project / "workflow" / "rules").glob("*.smk"):
         for named in re.findall(r'conda:\s+"(.*?)"', rules.read_text()):
             assert (rules.parent / named).resolve().is_file()
+
+
+def test_an_imported_checkpoint_takes_the_place_of_a_training(tmp_path):
+    project = copy_project(tmp_path)
+    network = build_seeded(0, "fast_resnet", 10, 1, width=4)
+    torch.save({"state_dict": {f"1.{k}": v for k, v in network.state_dict().items()}}, project / "net.pth.tar")
+    normalised = {"mean": [0.3], "std": [0.4]}
+    imported = {"objective": "gaussian", "sigma": 0.25, "import": "net.pth.tar", "format": "locuslab", **normalised}
+    certify = TINY["certify"] | {"mode": "grid", "n": 200, "radii": [0, 0.25], "looks": [100, 200], "label_aware": True}
+    predict = {"images": 4, "n": 20, "alpha": 0.1}
+    write_config(project, TINY | {"models": [TINY["models"][0], imported], "certify": certify, "predict": predict})
+    wanted = ["results/tiny/certified_accuracy.png", "results/tiny/predict/gaussian-0.25/sigma=0.25.tsv"]
+    done = snakemake(project, "--cores", "2", *wanted)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "net.pth.tar" in (project / "results/tiny/train/gaussian-0.25/summary.json").read_text()
+    assert planned(project, *wanted) == Counter()
+    (project / "net.pth.tar").unlink()
+    shutil.rmtree(project / "results/tiny/train/gaussian-0.25")
+    missing = snakemake(project, "-n", "results/tiny/train/gaussian-0.25/model.safetensors")
+    said = missing.stdout + missing.stderr
+    assert missing.returncode != 0 and "Missing input files for rule train" in said and "net.pth.tar" in said

@@ -1,6 +1,7 @@
 # Config validation, what wildcards may be, flags and code fingerprints. No rules.
 
 import os
+import re
 import shlex
 import sys
 from functools import cache
@@ -32,6 +33,13 @@ try:
     check_config(config, ROOT / "workflow" / "schemas" / "config.schema.yaml", RESERVED)
 except BadInput as fault:
     refuse(str(fault))
+
+
+# A name without a slash that is no checkpoint of the config: those are files that lie there.
+CHECKPOINTS = {
+    model["import"] for known in config["experiments"].values() for model in known["models"] if "import" in model
+}
+NO_CHECKPOINT = f"(?!(?:{'|'.join(map(re.escape, sorted(CHECKPOINTS)))})$)[^/]+"
 
 
 wildcard_constraints:

@@ -1,7 +1,8 @@
 """ascend: a view (a model and a smoothing noise level; 0 = unsmoothed), a target class and an epsilon -> pictures.
 
-Projected L2 ascent on log p_t from the first test images of other classes: Kaur, Cohen & Lipton 2019
-(arXiv 1910.08640). Writes one ``.npz``: sources, ends, a few frames between, p_t along the way and after.
+Projected L2 ascent on log p_t from the first test images of other classes (Kaur, Cohen & Lipton 2019,
+arXiv 1910.08640), or from seeds with no source picture. Writes one ``.npz``: sources, ends, a few frames between, p_t
+along the way and after.
 """
 
 import math
@@ -14,8 +15,10 @@ from torch import Tensor
 
 from steps.data.ascents import Ascent, Settings, write_ascent
 from steps.data.dataset import Split
-from steps.maths.ascent import ascend, log_score
+from steps.maths.ascent import ascend, log_score, split_half
 from steps.maths.ball import norms
+from steps.maths.randomness import generator
+from steps.maths.seeds import class_seeds, noise_seeds
 from steps.nets.model import check_fits, load_model
 from steps.run.command import main, option
 from steps.run.device import pick_device
@@ -23,10 +26,15 @@ from steps.run.errors import BadInput
 from steps.run.fingerprint import fingerprint
 from steps.run.progress import Progress
 
+STARTS = ("images", "seeds", "noise")
+"""The first test images of other classes; draws from the target class's Gaussian; uniform noise."""
+FITTED = 1000
+"""How many pictures of a class its Gaussian is fitted on, at most, where pictures are files."""
+
 
 @dataclass(frozen=True)
 class Config:
-    """Ascend a target class's score from the first test images of other classes."""
+    """Ascend a target class's score from the first test images of other classes, or from seeds."""
 
     model: Path = option("model.safetensors that the train step wrote")
     data: Path = option("dataset.json that the fetch step wrote")
@@ -41,6 +49,7 @@ class Config:
     check_draws: int = option("fresh draws for p_t before and after")
     frames: int = option("pictures kept along the way, the start and the end included", default=6)
     batch: int = option("noisy images at once: speed and memory only", default=256)
+    start: str = option(f"what the sources are: {', '.join(STARTS)}", default="images")
     seed: int = option("of the noise", default=0)
 
 
@@ -55,13 +64,12 @@ def run(config: Config) -> Ascent:
     if config.target not in classes:
         raise BadInput(f"class {config.target!r} is unknown: {config.data} has {', '.join(classes)}")
     number = classes.index(config.target)
-    places = test.first_of_others(number, config.images)
-    source = test.images(places).to(device)
-    target = torch.full((len(places),), number, device=device)
+    source, index, label = _sources(config, test, number, device)
+    target = torch.full((len(source),), number, device=device)
     kept: dict[int, Tensor] = {}
     wanted = frame_steps(config.steps, config.frames)
-    label = f"ascend {config.model.parent.name} sigma={config.sigma:g} eps={config.epsilon:g} class={config.target}"
-    progress = Progress(label, config.steps, "steps")
+    name = f"ascend {config.model.parent.name} sigma={config.sigma:g} eps={config.epsilon:g} class={config.target}"
+    progress = Progress(name, config.steps, "steps")
 
     def watch(done: int, x: Tensor) -> None:
         if done in wanted:
@@ -82,10 +90,10 @@ def run(config: Config) -> Ascent:
         **shared,
     )
     if not (end.isfinite().all() and log_path.isfinite().all()):
-        raise BadInput(f"{label}: p_t is not finite; is {config.model} diverged?")
+        raise BadInput(f"{name}: p_t is not finite; is {config.model} diverged?")
     before, after = (
-        log_score(model.classifier, x, target, draws=config.check_draws, key=(*key, "check", name), **shared).exp()
-        for name, x in (("before", source), ("after", end))
+        log_score(model.classifier, x, target, draws=config.check_draws, key=(*key, "check", when), **shared).exp()
+        for when, x in (("before", source), ("after", end))
     )
     result = Ascent(
         settings=Settings(
@@ -104,20 +112,43 @@ def run(config: Config) -> Ascent:
             device=device.type,
             data=test.description.fingerprint,
             code=fingerprint("steps.ascend"),
+            start=config.start,
         ),
         source=source.cpu().numpy(),
         end=end.cpu().numpy(),
         frames=torch.stack([kept[done] for done in wanted]).numpy(),
         frame_steps=np.array(wanted),
-        index=np.array(places),
-        label=test.labels[places].numpy(),
+        index=index.numpy(),
+        label=label.numpy(),
         p_path=log_path.exp().cpu().numpy(),
         p_before=before.cpu().numpy(),
         p_after=after.cpu().numpy(),
         norm=norms(end - source).cpu().numpy(),
+        split_half=split_half(
+            *(model.classifier, source, target), draws=config.draws, key=(*key, "split half"), **shared
+        )
+        .cpu()
+        .numpy(),
     )
     write_ascent(config.out, result)
     return result
+
+
+def _sources(config: Config, test: Split, number: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the sources, [K, C, H, W], their numbers and their labels, [K]."""
+    if config.start == "images":
+        places = torch.tensor(test.first_of_others(number, config.images))
+        return test.images(places).to(device), places, test.labels[places]
+    index, source = torch.arange(config.images), generator(device, config.seed, config.start, config.target)
+    if config.start == "noise":
+        shape = (config.images, test.description.channels, test.description.size, test.description.size)
+        return noise_seeds(shape, source), index, torch.full_like(index, -1)
+    train = Split(config.data, "train")
+    places = torch.nonzero(train.labels == number).flatten()
+    places = places if train.pixels is not None else places[:FITTED]
+    if len(places) < 2:
+        raise BadInput(f"class {config.target!r} has {len(places)} training picture: its Gaussian needs 2")
+    return class_seeds(train.images(places).to(device), config.images, source), index, torch.full_like(index, number)
 
 
 def frame_steps(steps: int, frames: int) -> list[int]:
@@ -131,6 +162,8 @@ def _check(config: Config) -> None:
     for name in ("epsilon", "step"):
         if not 0 < getattr(config, name) < math.inf:
             raise BadInput(f"{name} is {getattr(config, name):g}: must be above 0")
+    if config.start not in STARTS:
+        raise BadInput(f"start is {config.start!r}: choose from {', '.join(STARTS)}")
     for name in ("images", "steps", "draws", "check_draws", "frames", "batch"):
         if getattr(config, name) < 1:
             raise BadInput(f"{name} is {getattr(config, name)}: must be at least 1")

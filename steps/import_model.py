@@ -34,11 +34,13 @@ class Config:
     out: Path = option("where model.safetensors goes; history.csv and summary.json go beside it")
     architecture: str = option("name of the architecture")
     width: int | None = option("channels of the stem (fast_resnet)", default=None)
-    objective: str = option("how it was trained: standard, gaussian or adversarial", default="standard")
-    sigma: float = option("gaussian: standard deviation of its noise, in pixel values", default=0.0)
-    epsilon: float = option("adversarial: radius of its attack, L2, in pixel values", default=0.0)
-    attack_steps: int = option("adversarial: steps of its attack", default=0)
-    attack_step: float = option("adversarial: length of a step, L2, in pixel values", default=0.0)
+    objective: str = option("how it was trained: standard, gaussian, adversarial or smoothadv", default="standard")
+    sigma: float = option("gaussian, smoothadv: standard deviation of its noise, in pixel values", default=0.0)
+    epsilon: float = option("adversarial, smoothadv: radius of its attack, L2, in pixel values", default=0.0)
+    attack_steps: int = option("adversarial, smoothadv: steps of its attack", default=0)
+    attack_step: float = option("adversarial, smoothadv: length of a step, L2, in pixel values", default=0.0)
+    draws: int = option("smoothadv: m, noise draws of a picture", default=1)
+    warmup: int = option("smoothadv: epochs over which epsilon and step grew to the whole", default=0)
     mean: tuple[float, ...] = option("of each channel, where the file does not hold it", default=())
     std: tuple[float, ...] = option("of each channel, where the file does not hold it", default=())
     precision: str = option("auto, float32 or bfloat16, of its arithmetic", default="float32")
@@ -56,7 +58,7 @@ def run(config: Config) -> dict:
     mean, std = _normalisation(config, normalisation, data.channels)
     options = {} if config.width is None else {"width": config.width}
     network = fit(config.checkpoint, weights, config.architecture, len(data.classes), data.channels, **options)
-    values = (config.sigma, config.epsilon, config.attack_steps, config.attack_step)
+    values = (config.sigma, config.epsilon, config.attack_steps, config.attack_step, config.draws, config.warmup)
     identity = Identity(
         architecture=config.architecture,
         options=options,

@@ -1,4 +1,4 @@
-"""train: a dataset -> a base classifier, under an objective (standard, gaussian, adversarial).
+"""train: a dataset -> a base classifier, under an objective (standard, gaussian, adversarial, smoothadv).
 
 Writes ``model.safetensors``, ``history.csv`` (a row an epoch) and ``summary.json``. Interrupted at any moment, the
 same command goes on from its last checkpoint and ends with the same network: every draw is keyed by its place in
@@ -6,6 +6,7 @@ the training, not by what was drawn before.
 """
 
 import csv
+import dataclasses
 import hashlib
 import io
 import json
@@ -36,8 +37,12 @@ from steps.run.lock import sole_writer
 from steps.run.log import logger
 from steps.run.progress import Progress
 
-PERTURBED = {"gaussian": "noisy_accuracy", "adversarial": "adversarial_accuracy"}
-"""What accuracy under a training objective's own perturbation is called in ``summary.json``."""
+PERTURBED = {
+    "gaussian": ("noisy_accuracy", "gaussian"),
+    "adversarial": ("adversarial_accuracy", "adversarial"),
+    "smoothadv": ("noisy_accuracy", "gaussian"),
+}
+"""By training objective: what the accuracy under perturbation is called in ``summary.json``, and which it is under."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +52,19 @@ class Config:
     data: Path = option("dataset.json that the fetch step wrote")
     out: Path = option("where model.safetensors goes; history.csv and summary.json go beside it")
     architecture: str = option("fast_resnet, resnet20, resnet110 or resnet50")
-    objective: str = option("standard, gaussian or adversarial")
+    objective: str = option("standard, gaussian, adversarial or smoothadv")
     epochs: int = option("passes over the training pictures")
     batch: int = option("pictures a step")
     learning_rate: float = option("peak of the one-cycle schedule")
     weight_decay: float = option("L2 penalty on the weights", default=5e-4)
     momentum: float = option("of SGD, at the schedule's start", default=0.9)
     width: int | None = option("channels of fast_resnet's stem", default=None)
-    sigma: float = option("gaussian: standard deviation of the noise, in pixel values", default=0.0)
-    epsilon: float = option("adversarial: L2 radius, in pixel values", default=0.0)
-    attack_steps: int = option("adversarial: steps of the attack", default=0)
-    attack_step: float = option("adversarial: length of a step, L2, in pixel values", default=0.0)
+    sigma: float = option("gaussian, smoothadv: standard deviation of the noise, in pixel values", default=0.0)
+    epsilon: float = option("adversarial, smoothadv: L2 radius, in pixel values", default=0.0)
+    attack_steps: int = option("adversarial, smoothadv: steps of the attack", default=0)
+    attack_step: float = option("adversarial, smoothadv: length of a step, L2, in pixel values", default=0.0)
+    draws: int = option("smoothadv: m, noise draws of a picture", default=1)
+    warmup: int = option("smoothadv: epochs over which epsilon and step grow to the whole", default=0)
     flip: bool = option("mirror half of the training pictures", default=False)
     shift: int = option("move training pictures by up to so many pixels each way", default=0)
     crop: bool = option("random crops of 8-100 %% of the area (pictures that are files)", default=False)
@@ -111,13 +118,15 @@ def _check(config: Config) -> None:
     for name in ("epochs", "batch"):
         if getattr(config, name) < 1:
             raise BadInput(f"{name} is {getattr(config, name)}: must be at least 1")
+    if config.warmup < 0:
+        raise BadInput(f"warmup is {config.warmup}: must be 0 or above")
     for name in Objective(config.objective).values():
-        if name != "name" and not 0 < getattr(config, name) < math.inf:
+        if name not in ("name", "warmup") and not 0 < getattr(config, name) < math.inf:
             raise BadInput(f"{name} is {getattr(config, name):g}: objective {config.objective} needs it above 0")
 
 
 def _identity(config: Config, data: Description, precision: str) -> Identity:
-    values = (config.sigma, config.epsilon, config.attack_steps, config.attack_step)
+    values = (config.sigma, config.epsilon, config.attack_steps, config.attack_step, config.draws, config.warmup)
     return Identity(
         architecture=config.architecture,
         options={} if config.width is None else {"width": config.width},
@@ -199,8 +208,9 @@ def _to_the_end(config: Config, training: Training, pictures: Split) -> Iterator
 def _summary(config: Config, training: Training, test: Split) -> dict:
     clean, n = _hits(config, training, test, Objective("standard")), len(test)
     summary = {"clean_accuracy": clean / n, "clean_accuracy_95": interval(clean, n)}
-    if name := PERTURBED.get(config.objective):
-        hits = _hits(config, training, test, training.objective)
+    if config.objective in PERTURBED:
+        name, under = PERTURBED[config.objective]
+        hits = _hits(config, training, test, dataclasses.replace(training.objective, name=under))
         summary |= {name: hits / n, f"{name}_95": interval(hits, n)}
     return summary | {
         "n": n,
@@ -220,7 +230,7 @@ def _hits(config: Config, training: Training, test: Split, objective: Objective)
     order = list(torch.arange(len(test)).split(config.batch))
     hits = 0
     for number, (x, y) in enumerate(batches(test, order, device=training.device, workers=config.workers)):
-        x = perturb(objective, classifier, x, y, generator(training.device, config.seed, "evaluate", number))
+        x, y = perturb(objective, classifier, x, y, generator(training.device, config.seed, "evaluate", number))
         with torch.no_grad():
             hits += int((classifier(x).argmax(dim=1) == y).sum())
     return hits

@@ -56,6 +56,26 @@ def test_the_same_config_gives_the_same_file_whatever_the_batch(asked, tmp_path)
     assert np.allclose(small.end, read_ascent(asked.out).end, atol=1e-4)
 
 
+def test_seeds_and_noise_take_the_place_of_images(asked, dataset):
+    seeds = ascend.run(dataclasses.replace(asked, start="seeds", images=200, steps=1))
+    train = Split(dataset, "train")
+    mean = train.images(torch.nonzero(train.labels == 3).flatten()).mean(dim=0).numpy()
+    others = train.images(torch.nonzero(train.labels == 8).flatten()).mean(dim=0).numpy()
+    found = seeds.source.mean(axis=0)
+    assert np.abs(found - mean).mean() < 0.3 * np.abs(found - others).mean()
+    assert (seeds.label == 3).all() and seeds.settings.view.endswith(", from seeds")
+    noise = ascend.run(dataclasses.replace(asked, start="noise"))
+    assert abs(noise.source.mean() - 0.5) < 0.05 and (noise.label == -1).all()
+    again = ascend.run(dataclasses.replace(asked, start="noise", images=2))
+    assert again.source.shape == (2, 1, 8, 8)
+
+
+def test_split_half_says_whether_there_are_enough_draws(asked):
+    few, many = (ascend.run(dataclasses.replace(asked, draws=n, steps=1)) for n in (1, 256))
+    assert few.split_half.mean() < many.split_half.mean() - 0.1 and many.split_half.min() > 0.8
+    assert np.allclose(ascend.run(dataclasses.replace(asked, sigma=0.0, steps=1)).split_half, 1)
+
+
 def test_unsmoothed_is_the_base_classifier(asked):
     found = ascend.run(dataclasses.replace(asked, sigma=0.0))
     base = load_model(asked.model, torch.device("cpu")).classifier
@@ -72,6 +92,7 @@ def test_unsmoothed_is_the_base_classifier(asked):
         ({"epsilon": float("nan")}, "epsilon is nan"),
         ({"sigma": -0.5}, "sigma is -0.5: must be 0"),
         ({"steps": 0}, "steps is 0: must be at least 1"),
+        ({"start": "photos"}, "start is 'photos': choose from images, seeds, noise"),
     ],
 )
 def test_bad_values_are_refused(asked, changes, said):

@@ -16,7 +16,8 @@ class Settings:
     """How an ascent was made. Lengths are L2 in pixel values; `classes` are the names by number.
 
     `model` is the model's name, `objective` that of its training; `device` is "cpu" or "cuda"; `data` and `code` are
-    fingerprints.
+    fingerprints. `start` is what the sources are: "images" of the test split, "seeds" (class-conditional Gaussian) or
+    "noise".
     """
 
     model: str
@@ -34,20 +35,24 @@ class Settings:
     device: str
     data: str
     code: str
+    start: str
 
     @property
     def view(self) -> str:
         """The model and how it is smoothed, for people: "standard, smoothed with σ = 0.5"."""
-        return f"{self.model}, " + (f"smoothed with σ = {self.sigma:g}" if self.sigma else "unsmoothed")
+        smoothed = f"smoothed with σ = {self.sigma:g}" if self.sigma else "unsmoothed"
+        return f"{self.model}, {smoothed}" + ("" if self.start == "images" else f", from {self.start}")
 
 
 @dataclass(frozen=True)
 class Ascent:
     """K ascents: pictures are [K, C, H, W] in [0, 1] (float32), frames uint8 [F, K, C, H, W].
 
-    `index` and `label` say which test images the sources are. `frame_steps`, [F], tells after how many steps a frame
+    `index` and `label` say which test images the sources are (of seeds: their number, and the class that they are
+    drawn from; noise has the label -1). `frame_steps`, [F], tells after how many steps a frame
     was taken. `p_path`, [steps, K], is p_t before each step from that step's draws; `p_before` and `p_after`, [K],
-    are estimated from check_draws fresh draws. `norm`, [K], is ||end - source||.
+    are estimated from check_draws fresh draws. `norm`, [K], is ||end - source||. `split_half`, [K], is the cosine of
+    two independent estimates of the gradient at the source, each from the settings' draws.
     """
 
     settings: Settings
@@ -61,6 +66,7 @@ class Ascent:
     p_before: np.ndarray
     p_after: np.ndarray
     norm: np.ndarray
+    split_half: np.ndarray
 
     @property
     def rms(self) -> float:

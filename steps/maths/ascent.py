@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from steps.maths.ball import climb
+from steps.maths.ball import climb, cosine
 from steps.maths.randomness import generator
-from steps.maths.smoothing import Classifier, log_soft_score
+from steps.maths.soft import Classifier, log_soft_score
 
 
 def draw_parts(x: Tensor, *, sigma: float, draws: int, batch: int, key: tuple) -> Iterator[Tensor]:
@@ -77,6 +77,19 @@ def log_score(
         for noisy in draw_parts(x, sigma=sigma, draws=draws, batch=batch, key=key):
             parts.append(log_soft_score(base, noisy, target) + math.log(noisy.shape[1]))
     return torch.stack(parts).logsumexp(dim=0) - math.log(1 if sigma == 0 else draws)
+
+
+def split_half(
+    base: Classifier, x: Tensor, target: Tensor, *, sigma: float, draws: int, batch: int, key: tuple
+) -> Tensor:
+    """Return the cosine of two independent estimates of grad log p_t, each from `draws` draws: [B], in [-1, 1].
+
+    Near 1, noise draws no longer decide the direction; near 0, they do, and N = `draws` is too small. At sigma 0 there
+    is nothing to estimate, and it is 1. Arguments as `log_score_and_gradient`.
+    """
+    shared = {"sigma": sigma, "draws": draws, "batch": batch}
+    halves = [log_score_and_gradient(base, x, target, key=(*key, half), **shared)[1] for half in ("first", "second")]
+    return cosine(*halves)
 
 
 def ascend(

@@ -30,6 +30,11 @@ def unit(v: Tensor) -> Tensor:
     return v / per_image(torch.where(length > 0, length, 1), v)
 
 
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cosine of each member of `a` with its counterpart in `b`: [B, ...], [B, ...] -> [B]; 0 with a zero."""
+    return (unit(a) * unit(b)).flatten(1).sum(dim=1)
+
+
 def project(x: Tensor, source: Tensor, epsilon: float) -> Tensor:
     """Project `x` onto the L2 ball of radius `epsilon` around `source`, then clamp it to [0, 1].
 

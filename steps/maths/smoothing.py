@@ -1,4 +1,4 @@
-"""The smoothed classifier: its class, its certified radius, and its soft scores.
+"""The smoothed classifier: its class and its certified radius (its soft scores: `soft`).
 
 The base classifier f maps images [B, C, H, W] with pixel values in [0, 1] to logits [B, classes]; normalisation is a
 part of it, so that noise is added to pixels. The smoothed classifier g returns the class that f is most likely to
@@ -7,11 +7,9 @@ return when its input is blurred by noise:
     g(x) = argmax_c P(f(x + noise) = c),    noise ~ N(0, sigma^2 I)
 
 Sources: Cohen, Rosenfeld & Kolter 2019, "Certified Adversarial Robustness via Randomized Smoothing"
-(arXiv 1902.02918), SAMPLEUNDERNOISE; what the counts certify is in `certification`. The soft scores are those of
-Salman et al. 2019 (arXiv 1906.04584) and Kaur, Cohen & Lipton 2019 (arXiv 1910.08640).
+(arXiv 1902.02918), SAMPLEUNDERNOISE; what the counts certify is in `certification`.
 """
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -23,8 +21,7 @@ from torch import Tensor
 from steps.maths.certification import ABSTAIN, Certificate, Count, Rule
 from steps.maths.prediction import Poll
 from steps.maths.randomness import generator
-
-Classifier = Callable[[Tensor], Tensor]
+from steps.maths.soft import Classifier
 
 CHUNK = 100
 """Draws that one generator makes. It is a constant so that no setting of speed or memory can change a draw."""
@@ -140,24 +137,3 @@ def _open(work: Work) -> tuple[str, int, int] | None:
     phase, drawn, upto = work.count.wanted()
     first = max(drawn, work.asked[1]) if work.asked[0] == phase else drawn
     return (phase, first, upto) if first < upto else None
-
-
-def log_soft_score(base: Classifier, noisy: Tensor, target: Tensor) -> Tensor:
-    """Return log p_t, the estimated soft score of the smoothed classifier: a logsumexp over draws.
-
-    p_t(x) = E[softmax(f(x + noise))_t]; ascending it and ascending its logarithm go the same way, unlike the mean
-    log-probability or the mean logit.
-
-    Args:
-        base: the base classifier.
-        noisy: B images in N noisy copies each, [B, N, C, H, W].
-        target: class numbers, int64 [B].
-
-    Returns:
-        [B], differentiable with respect to `noisy`.
-
-    """
-    images, draws = noisy.shape[:2]
-    log_p = base(noisy.flatten(0, 1)).float().log_softmax(dim=1)
-    log_p = log_p.view(images, draws, -1).gather(2, target.view(-1, 1, 1).expand(-1, draws, 1)).squeeze(2)
-    return log_p.logsumexp(dim=1) - math.log(draws)

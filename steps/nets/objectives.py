@@ -3,8 +3,11 @@
 standard     the pictures themselves
 gaussian     pictures + N(0, sigma^2 I), in pixel space (Lecuyer et al. 2019; Cohen et al. 2019)
 adversarial  pictures after L2 projected gradient descent on the loss (Madry et al. 2018, arXiv 1706.06083)
+smoothadv    pictures after the same attack on the smoothed soft classifier, + N(0, sigma^2 I), several draws of each
+             (SmoothAdv_PGD of Salman et al. 2019, arXiv 1906.04584, Algorithm 1)
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from steps.maths.ball import climb, project, unit
+from steps.maths.soft import log_soft_score
 from steps.run.errors import BadInput
 
 
@@ -25,6 +29,15 @@ class Objective:
     epsilon: float = 0.0
     attack_steps: int = 0
     attack_step: float = 0.0
+    draws: int = 1
+    """m, noise draws of a picture: the attack averages over them, and the network is trained on each."""
+    warmup: int = 0
+    """Epochs over which the attack's epsilon and step grow from a fraction to the whole."""
+
+    def in_epoch(self, epoch: int) -> "Objective":
+        """Return the objective of an epoch, counted from 0: in warm-up, epsilon and step are (epoch + 1) / warmup."""
+        grown = min(1.0, (epoch + 1) / max(1, self.warmup))
+        return dataclasses.replace(self, epsilon=grown * self.epsilon, attack_step=grown * self.attack_step)
 
     def values(self) -> dict[str, float | str]:
         """Return the name and those values that this objective uses."""
@@ -37,14 +50,19 @@ class _Kind:
     perturb: Callable[[Objective, nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 
 
-def perturb(objective: Objective, classifier: nn.Module, x: Tensor, y: Tensor, source: torch.Generator) -> Tensor:
-    """Return the pictures to train on: [B, C, H, W] from `x`, [B, C, H, W] in [0, 1], with labels `y`, [B].
+def perturb(
+    objective: Objective, classifier: nn.Module, x: Tensor, y: Tensor, source: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return the pictures to train on and their labels, from `x`, [B, C, H, W] in [0, 1], and its labels `y`, [B].
+
+    They are B pictures and labels, or B * draws where the objective takes several noise draws of each.
 
     Raises:
         BadInput: for an unknown objective.
 
     """
-    return _objective(objective.name).perturb(objective, classifier, x, y, source)
+    seen = _objective(objective.name).perturb(objective, classifier, x, y, source)
+    return seen, y.repeat_interleave(len(seen) // len(y))
 
 
 def attack(
@@ -97,10 +115,29 @@ def _adversarial(objective, classifier, x, y, source):
     )
 
 
+def _smoothadv(objective, classifier, x, y, source):
+    draws = objective.draws
+    noise = torch.empty(len(x), draws, *x.shape[1:], device=x.device).normal_(0, objective.sigma, generator=source)
+    training = classifier.training
+    classifier.eval()
+
+    def gradient(at: Tensor, i: int) -> Tensor:
+        at = at.detach().requires_grad_(True)
+        score = log_soft_score(classifier, at.unsqueeze(1) + noise, y)
+        (slope,) = torch.autograd.grad(-score.sum(), at)
+        return slope.float()
+
+    # From the pictures themselves and with the same noise at every step, as in the authors' code.
+    attacked = climb(x, gradient, epsilon=objective.epsilon, step=objective.attack_step, steps=objective.attack_steps)
+    classifier.train(training)
+    return (attacked.unsqueeze(1) + noise).flatten(0, 1)
+
+
 OBJECTIVES = {
     "standard": _Kind((), _standard),
     "gaussian": _Kind(("sigma",), _gaussian),
     "adversarial": _Kind(("epsilon", "attack_steps", "attack_step"), _adversarial),
+    "smoothadv": _Kind(("sigma", "epsilon", "attack_steps", "attack_step", "draws", "warmup"), _smoothadv),
 }
 """Objectives by name: the values that each uses, and what it does to a batch."""
 

@@ -89,7 +89,8 @@ class Training:
         source = generator(self.device, self.identity.seed, "perturb", self.done)
         x = x.contiguous(memory_format=torch.channels_last)
         with autocast(self.identity.precision, self.device):
-            x = perturb(self.objective, self.classifier, x, y, source)
+            objective = self.objective.in_epoch(self.done // self.steps_an_epoch)
+            x, y = perturb(objective, self.classifier, x, y, source)
             logits = self.classifier(x).float()
         loss = F.cross_entropy(logits, y)
         self.optimiser.zero_grad(set_to_none=True)

@@ -19,6 +19,7 @@ NEEDS = {
     "standard": (),
     "gaussian": ("sigma",),
     "adversarial": ("epsilon", "attack_steps", "attack_step"),
+    "smoothadv": ("sigma", "epsilon", "attack_steps", "attack_step", "draws", "warmup"),
 }
 """The values that each training objective needs in the config; it may have no others."""
 IMPORT = {"import", "format", "architecture", "width", "mean", "std", "precision", "trusted"}
@@ -49,19 +50,28 @@ def check_config(config: dict, schema: Path, reserved: tuple[str, ...] = ()) -> 
 
 
 def model_name(model: dict) -> str:
-    """Return the name of a trained model: its objective and the value that tells it from others, e.g. gaussian-0.5."""
-    values = [model[key] for key in ("sigma", "epsilon") if key in model]
+    """Return the name of a trained model: its objective and the value that tells it from others, e.g. gaussian-0.5.
+
+    That value is sigma, where the objective has one, else epsilon.
+    """
+    values = [model[key] for key in ("sigma", "epsilon") if key in model][:1]
     return "-".join([model["objective"], *(f"{value:g}" for value in values)])
 
 
 def certified_views(experiment: dict) -> list[dict]:
-    """Return the (model, sigma) pairs to certify: each gaussian model at its own sigma, and those that `also` names."""
+    """Return the (model, sigma) pairs to certify: each model trained under noise at its sigma, and those of `also`."""
     own = [
         {"model": model_name(model), "sigma": model["sigma"]}
         for model in experiment["models"]
-        if model["objective"] == "gaussian"
+        if "sigma" in NEEDS[model["objective"]]
     ]
     return own + [view for view in experiment["certify"].get("also", []) if view not in own]
+
+
+def view_path(view: dict) -> str:
+    """Return where a view's files lie below its stage's folder: gaussian-0.5/sigma=0.5, .../start=seeds."""
+    start = view.get("start", "images")
+    return f"{view['model']}/sigma={view['sigma']:g}" + ("" if start == "images" else f"/start={start}")
 
 
 def _not_finite(value: Any, where: str) -> Iterator[str]:
@@ -154,8 +164,10 @@ def _dataset_faults(experiment: dict, where: str) -> Iterator[str]:
     if experiment["train"].get(wrong):
         yield f"{where}.train.{wrong}: storage {dataset.get('storage', 'arrays')} does not know it; leave it out"
     known = KNOWN.get(dataset["kind"])
-    if known and classes != "all" and (unknown := [name for name in classes if name not in known]):
-        yield f"{where}.ascend.classes: unknown class {', '.join(unknown)}; {dataset['kind']} has {', '.join(known)}"
+    swept = [experiment["sweep"]["class"]] if "sweep" in experiment else []
+    for place, named in (("ascend.classes", [] if classes == "all" else classes), ("sweep.class", swept)):
+        if known and (unknown := [name for name in named if name not in known]):
+            yield f"{where}.{place}: unknown class {', '.join(unknown)}; {dataset['kind']} has {', '.join(known)}"
 
 
 def _model_faults(experiment: dict, where: str) -> Iterator[str]:
@@ -181,13 +193,16 @@ def _view_faults(experiment: dict, where: str) -> Iterator[str]:
     listed = {
         "certify.also": experiment["certify"].get("also", []),
         "ascend.views": experiment["ascend"]["views"],
+        "sweep.views": experiment.get("sweep", {}).get("views", []),
     }
     for place, views in listed.items():
         for number, view in enumerate(views):
             yield from _unprintable({"sigma": view["sigma"]}, f"{where}.{place}.{number}")
             if view["model"] not in names:
                 yield f"{where}.{place}.{number}: unknown model {view['model']!r}; known are {', '.join(names)}"
-    headline, epsilons = experiment["montage"]["headline_epsilon"], experiment["ascend"]["epsilon"]
-    yield from _unprintable({str(k): value for k, value in enumerate(epsilons)}, f"{where}.ascend.epsilon")
-    if headline not in epsilons:
-        yield f"{where}.montage.headline_epsilon is {headline}: must be one of ascend.epsilon, {epsilons}"
+    headline, radii = experiment["montage"]["headline_epsilon"], experiment["ascend"]["epsilon"]
+    yield from _unprintable({str(k): value for k, value in enumerate(radii)}, f"{where}.ascend.epsilon")
+    if headline not in radii:
+        yield f"{where}.montage.headline_epsilon is {headline}: must be one of ascend.epsilon, {radii}"
+    if all(view.get("start", "images") != "images" for view in listed["ascend.views"]):
+        yield f"{where}.ascend.views: at least one must start from images"

@@ -6,7 +6,8 @@ import torch
 from scipy import stats
 
 from steps.maths.certification import ABSTAIN, Count, Rule
-from steps.maths.smoothing import CHUNK, Work, certify, count_votes, log_soft_score, noise_chunk
+from steps.maths.smoothing import CHUNK, Work, certify, count_votes, noise_chunk
+from steps.maths.soft import log_soft_score
 
 SHAPE = (1, 4, 4)
 

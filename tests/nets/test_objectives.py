@@ -26,7 +26,8 @@ def test_the_attack_reaches_the_worst_point_of_the_ball_for_a_linear_classifier(
     x, y = batch
     classifier = Linear().train()
     objective = Objective("adversarial", epsilon=0.3, attack_steps=20, attack_step=0.1)
-    attacked = perturb(objective, classifier, x, y, generator("cpu", 0))
+    attacked, labels = perturb(objective, classifier, x, y, generator("cpu", 0))
+    assert (labels == y).all()
     difference = (classifier.weight[1 - y] - classifier.weight[y]).view(-1, 1, 4, 4)
     worst = x + 0.3 * difference / difference.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     torch.testing.assert_close(attacked, worst, atol=0.02, rtol=0)
@@ -35,17 +36,45 @@ def test_the_attack_reaches_the_worst_point_of_the_ball_for_a_linear_classifier(
 
 def test_gaussian_noise_is_in_pixel_space_and_not_clipped(batch):
     x, y = batch
-    noisy = perturb(Objective("gaussian", sigma=2.0), Linear(), x, y, generator("cpu", 0))
+    noisy, _ = perturb(Objective("gaussian", sigma=2.0), Linear(), x, y, generator("cpu", 0))
     assert (noisy - x).std().item() == pytest.approx(2.0, rel=0.1)
     assert noisy.min() < 0 and noisy.max() > 1
-    assert perturb(Objective("standard"), Linear(), x, y, generator("cpu", 0)) is x
+    assert perturb(Objective("standard"), Linear(), x, y, generator("cpu", 0))[0] is x
 
 
 def test_attacks_start_anywhere_in_the_ball(batch):
     x, y = batch
-    start = perturb(Objective("adversarial", epsilon=0.4), Linear(), x, y, generator("cpu", 0))
+    start, _ = perturb(Objective("adversarial", epsilon=0.4), Linear(), x, y, generator("cpu", 0))
     lengths = norms(start - x)
     assert lengths.max() <= 0.4 + 1e-6 and lengths.std() > 0.05
+
+
+def test_smoothadv_climbs_the_loss_of_the_smoothed_classifier(batch):
+    """Against a plain loop: one picture at a time, the probabilities averaged before the logarithm."""
+    x, y = batch[0][:6], batch[1][:6]
+    classifier = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2)
+    ).train()
+    objective = Objective("smoothadv", sigma=0.8, epsilon=0.5, attack_steps=3, attack_step=0.3, draws=5)
+    noisy, labels = perturb(objective, classifier, x, y, generator("cpu", 0))
+    noise = torch.empty(6, 5, 1, 4, 4).normal_(0, 0.8, generator=generator("cpu", 0))
+    assert labels.tolist() == [label for label in y.tolist() for _ in range(5)] and classifier.training
+    for image, label, draws, made in zip(x, y, noise, noisy.view(6, 5, 1, 4, 4), strict=True):
+        at = image.clone()
+        for _ in range(3):
+            at.requires_grad_(True)
+            smoothed = torch.stack([classifier((at + draw).unsqueeze(0)).softmax(1)[0, label] for draw in draws]).mean()
+            (slope,) = torch.autograd.grad(-smoothed.log(), at)
+            moved = at.detach() + 0.3 * slope / slope.norm() - image
+            at = (image + moved * min(1, 0.5 / moved.norm().item())).clamp(0, 1)
+        torch.testing.assert_close(made, at + draws, atol=1e-5, rtol=1e-4)
+
+
+def test_warm_up_grows_the_attack_to_the_whole():
+    objective = Objective("smoothadv", sigma=0.5, epsilon=2, attack_step=1, draws=2, warmup=4)
+    grown = [objective.in_epoch(epoch) for epoch in range(6)]
+    assert [o.epsilon for o in grown] == [0.5, 1, 1.5, 2, 2, 2] and grown[1].attack_step == 0.5
+    assert Objective("smoothadv", epsilon=2).in_epoch(0).epsilon == 2
 
 
 def test_unknown_objectives_are_refused(batch):

@@ -38,7 +38,7 @@ def test_the_config_that_we_ship_is_valid():
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("certfy", {}, r"experiments\.digits: unknown key certfy; known are architecture, ascend, certify"),
+        ("certfy", {}, r"experiments\.digits: unknown key certfy; known are align, architecture, ascend, certify"),
         ("models.2.sigma", -0.25, r"models\.2\.sigma is -0\.25: must be above 0"),
         ("models.2.sigma", float("nan"), r"models\.2\.sigma is nan: must be a finite number"),
         ("models.2.sigma", 0.5, r"models: gaussian-0\.5 stands twice"),

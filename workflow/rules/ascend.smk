@@ -4,11 +4,11 @@ rule ascend:
         data=rules.fetch.output.data,
         arrays=rules.fetch.output.arrays,
     output:
-        "results/{experiment}/ascend/{model}/sigma={sigma}/eps={eps}/class={target}.npz",
+        "results/{experiment}/ascend/{model}/sigma={sigma}{variant}/eps={eps}/class={target}.npz",
     log:
-        "results/{experiment}/logs/ascend/{model}/sigma={sigma}/eps={eps}/class={target}.log",
+        "results/{experiment}/logs/ascend/{model}/sigma={sigma}{variant}/eps={eps}/class={target}.log",
     benchmark:
-        "results/{experiment}/benchmarks/ascend/{model}/sigma={sigma}/eps={eps}/class={target}.tsv"
+        "results/{experiment}/benchmarks/ascend/{model}/sigma={sigma}{variant}/eps={eps}/class={target}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: threads_of

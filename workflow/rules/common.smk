@@ -1,5 +1,7 @@
 # Config validation, what wildcards may be, flags and code fingerprints. No rules.
 
+import hashlib
+import json
 import os
 import re
 import shlex
@@ -18,10 +20,12 @@ os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 from steps.data.classes import class_names
 from steps.run.errors import BadInput
 from steps.run.fingerprint import fingerprint
-from steps.run.settings import certified_views, check_config, model_name
+from steps.run.settings import certified_views, check_config, model_name, view_path
 
 RESERVED = ("all", "unknown_target", "fetch", "train", "certify", "certificates", "certified_accuracy", "predict")
-RESERVED += ("ascend", "montage_headline", "montage_eps", "montage_class")
+RESERVED += ("ascend", "align", "align_summary", "gradients", "measures", "gallery")
+RESERVED += ("montage_headline", "montage_eps", "montage_class", "montage_ladder", "montage_sweep")
+RESERVED += ("montage_synthesis", "montage_animation")
 
 
 def refuse(message):
@@ -48,6 +52,9 @@ wildcard_constraints:
     sigma=r"[^/]+",
     eps=r"[^/]+",
     target=r"[^/]+",
+    variant=r"(/(start=(seeds|noise)|draws=[1-9][0-9]*))?",
+    start=r"(/start=(seeds|noise))?",
+    format="png|pdf|svg",
 
 
 def experiment_of(wildcards):
@@ -111,49 +118,10 @@ def target_of(wildcards):
     return wildcards.target
 
 
-def experiment_targets(name):
-    """Return the input function of the experiment `name`'s own rule: classes are listed only when it is asked for."""
-    return lambda wildcards: targets(name)
-
-
-def targets(name):
-    """Return the files that the experiment `name` is made of."""
-    montages = ["headline", *(f"class={c}" for c in classes_of(name))]
-    montages += [f"eps={e:g}" for e in config["experiments"][name]["ascend"]["epsilon"]]
-    certified = ["certified_accuracy"] if certified_views(config["experiments"][name]) else []
-    return [f"results/{name}/{path}.png" for path in [*certified, *(f"montage/{m}" for m in montages)]]
-
-
-def ascents(wildcards, epsilons, classes):
-    """Return the ascents of every view of an experiment towards `classes` at `epsilons`, view by view."""
-    return [
-        f"results/{wildcards.experiment}/ascend/{view['model']}/sigma={view['sigma']:g}/eps={e:g}/class={c}.npz"
-        for view in experiment_of(wildcards)["ascend"]["views"]
-        for e in epsilons
-        for c in classes
-    ]
-
-
-def certificates(wildcards, suffix):
-    """Return the tables (tsv) of an experiment's certificates, or what tells how they were made (json)."""
-    return [
-        f"results/{wildcards.experiment}/certify/{view['model']}/sigma={view['sigma']:g}.{suffix}"
-        for view in certified_views(experiment_of(wildcards))
-    ]
-
-
 def published_of(wildcards):
     """Return the dataset whose published figures an experiment is compared with: cifar10, imagenet or none."""
     kind = experiment_of(wildcards)["dataset"]["kind"]
     return kind if kind == "cifar10" else "imagenet" if wildcards.experiment == "imagenet" else None
-
-
-def shards(wildcards, suffix):
-    """Return the tables (tsv) that a table of certificates is gathered from, or what tells how they were made (json)."""
-    model_of(wildcards), number_of(wildcards, "sigma")
-    return gather.certify(
-        f"results/{wildcards.experiment}/certify/{wildcards.model}/sigma={wildcards.sigma}/{{scatteritem}}.{suffix}"
-    )
 
 
 def flags(**values):
@@ -238,6 +206,9 @@ def ascend_flags(wildcards):
         for key, value in experiment_of(wildcards)["ascend"].items()
         if key not in PASSING | {"views", "epsilon", "classes"}
     }
+    if wildcards.variant:
+        name, value = wildcards.variant[1:].split("=")
+        settings[name] = value
     return flags(
         target=target_of(wildcards),
         sigma=number_of(wildcards, "sigma", zero=True),
@@ -246,19 +217,36 @@ def ascend_flags(wildcards):
     )
 
 
-def headline_ascents(wildcards):
-    """Return the ascents of the headline: every view and class at its epsilon."""
-    epsilon = experiment_of(wildcards)["montage"]["headline_epsilon"]
-    return ascents(wildcards, [epsilon], classes_of(wildcards.experiment))
+def align_flags(wildcards):
+    """Return what decides the measures of a view: draws of a gradient, the judges' pictures, seed."""
+    settings = {
+        key: value
+        for key, value in experiment_of(wildcards)["align"].items()
+        if key not in PASSING | {"resamples", "gate"}
+    }
+    return flags(sigma=number_of(wildcards, "sigma", zero=True), **settings)
 
 
-def epsilon_ascents(wildcards):
-    """Return the ascents of one epsilon: every view and class."""
-    experiment_of(wildcards)
-    return ascents(wildcards, [number_of(wildcards, "eps")], classes_of(wildcards.experiment))
+def summary_flags(wildcards):
+    """Return what decides the summary of the measures: the headline's epsilon, gate, resamples, seed."""
+    experiment = experiment_of(wildcards)
+    settings = {key: value for key, value in experiment["align"].items() if key in {"resamples", "gate", "seed"}}
+    return flags(epsilon=experiment["montage"]["headline_epsilon"], **settings)
 
 
-def class_ascents(wildcards):
-    """Return the ascents of one class: every view and epsilon."""
-    epsilons = experiment_of(wildcards)["ascend"]["epsilon"]
-    return ascents(wildcards, epsilons, [target_of(wildcards)])
+def gallery_flags(wildcards):
+    """Return what decides the page: the experiment and the hash of its config, sources and frames shown."""
+    experiment = experiment_of(wildcards)
+    told = json.dumps(experiment, sort_keys=True, ensure_ascii=False)
+    return flags(
+        experiment=wildcards.experiment,
+        config_hash=hashlib.sha256(told.encode()).hexdigest()[:12],
+        epsilon=experiment["montage"]["headline_epsilon"],
+        **experiment.get("gallery", {}),
+    )
+
+
+def page_hash():
+    """Return what identifies the page's template, style sheet and script."""
+    files = sorted((ROOT / "steps" / "page").iterdir())
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:12]

@@ -1,0 +1,55 @@
+rule align:
+    input:
+        model=rules.train.output.model,
+        data=rules.fetch.output.data,
+        arrays=rules.fetch.output.arrays,
+        ascents=view_ascents,
+    output:
+        table="results/{experiment}/align/{model}/sigma={sigma}{start}.csv",
+        facts="results/{experiment}/align/{model}/sigma={sigma}{start}.json",
+        gradients="results/{experiment}/align/{model}/sigma={sigma}{start}.npz",
+    log:
+        "results/{experiment}/logs/align/{model}/sigma={sigma}{start}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/align/{model}/sigma={sigma}{start}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: threads_of
+    resources:
+        speed=speed_of("align"),
+        gpu=1,
+        mem_mb=growing(6000),
+        runtime=60,
+    params:
+        flags=align_flags,
+        code=fingerprint("steps.align"),
+    shell:
+        "python -m steps.align --model {input.model:q} --data {input.data:q} --ascents {input.ascents:q}"
+        " --out {output.table:q} {params.flags} {resources.speed} --code {params.code} --log {log:q}"
+
+
+rule align_summary:
+    input:
+        tables=lambda wildcards: alignments(wildcards, "csv", start=None),
+        facts=lambda wildcards: alignments(wildcards, "json", start=None),
+    output:
+        table="results/{experiment}/align/summary.csv",
+        page=report(
+            "results/{experiment}/align/summary.md",
+            caption="../report/align_summary.rst",
+            category="Tables",
+            labels={"table": "alignment"},
+        ),
+    log:
+        "results/{experiment}/logs/align_summary.log",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
+    params:
+        flags=summary_flags,
+        code=fingerprint("steps.align_summary"),
+    shell:
+        "python -m steps.align_summary --tables {input.tables:q} --out {output.table:q} {params.flags}"
+        " --code {params.code} --log {log:q}"

@@ -1,0 +1,27 @@
+rule gallery:
+    input:
+        ascents=page_ascents,
+        measures=lambda wildcards: alignments(wildcards, "csv", start=None),
+        summary=rules.align_summary.output.table,
+        certified=certified_table,
+    output:
+        report(
+            "results/{experiment}/index.html",
+            caption="../report/gallery.rst",
+            category="Page",
+            labels={"page": "{experiment}"},
+        ),
+    log:
+        "results/{experiment}/logs/gallery.log",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=growing(4000),
+        runtime=30,
+    params:
+        flags=gallery_flags,
+        page=page_hash(),
+        code=fingerprint("steps.gallery"),
+    shell:
+        "python -m steps.gallery --ascents {input.ascents:q} --measures {input.measures:q} --summary {input.summary:q}"
+        " --certified {input.certified:q} --out {output:q} {params.flags} --code {params.code} --log {log:q}"

@@ -1,0 +1,131 @@
+# Which files go into which rule. No rules.
+
+
+def experiment_targets(name):
+    """Return the input function of the experiment `name`'s own rule: classes are listed only when it is asked for."""
+    return lambda wildcards: targets(name)
+
+
+def targets(name):
+    """Return the files that the experiment `name` is made of."""
+    experiment, classes = config["experiments"][name], classes_of(name)
+    starts = {view.get("start", "images") for view in experiment["ascend"]["views"]}
+    montages = ["headline", *(f"class={c}" for c in classes), f"ladder/class={classes[0]}"]
+    montages += [f"eps={e:g}" for e in experiment["ascend"]["epsilon"]]
+    montages += [f"animation/class={c}" for c in classes]
+    montages += ["synthesis"] if starts - {"images"} else []
+    montages += ["sweep"] if "sweep" in experiment else []
+    certified = ["certified_accuracy"] if certified_views(experiment) else []
+    figures = [*certified, "measures", "gradients", *(f"montage/{m}" for m in montages)]
+    return [f"results/{name}/{path}" for path in (*(f"{f}.png" for f in figures), "align/summary.md", "index.html")]
+
+
+def views_of(wildcards, start=True):
+    """Return the views of an experiment that start from images, or those that do not, or (None) all."""
+    every = experiment_of(wildcards)["ascend"]["views"]
+    return [view for view in every if start is None or (view.get("start", "images") == "images") == start]
+
+
+def ascents(wildcards, radii, classes, views):
+    """Return the ascents of `views` towards `classes` at the epsilons `radii`, view by view.
+
+    A view that starts from seeds or noise has that of the headline alone.
+    """
+    return [
+        f"results/{wildcards.experiment}/ascend/{view_path(view)}/eps={e:g}/class={c}.npz"
+        for view in views
+        for e in radii
+        if view.get("start", "images") == "images" or e == headline_epsilon(wildcards)
+        for c in classes
+    ]
+
+
+def certificates(wildcards, suffix):
+    """Return the tables (tsv) of an experiment's certificates, or what tells how they were made (json)."""
+    return [
+        f"results/{wildcards.experiment}/certify/{view['model']}/sigma={view['sigma']:g}.{suffix}"
+        for view in certified_views(experiment_of(wildcards))
+    ]
+
+
+def shards(wildcards, suffix):
+    """Return the tables (tsv) that a table of certificates is gathered from, or what tells how they were made (json)."""
+    model_of(wildcards), number_of(wildcards, "sigma")
+    return gather.certify(
+        f"results/{wildcards.experiment}/certify/{wildcards.model}/sigma={wildcards.sigma}/{{scatteritem}}.{suffix}"
+    )
+
+
+def certified_table(wildcards):
+    """Return the table of certified accuracy of an experiment, where it has anything to certify."""
+    some = certified_views(experiment_of(wildcards))
+    return f"results/{wildcards.experiment}/certified_accuracy.csv" if some else []
+
+
+def headline_epsilon(wildcards):
+    """Return the epsilon of an experiment's headline."""
+    return experiment_of(wildcards)["montage"]["headline_epsilon"]
+
+
+def view_ascents(wildcards):
+    """Return the ascents of one view, every class and epsilon."""
+    number_of(wildcards, "sigma", zero=True)
+    view = {"model": wildcards.model, "sigma": float(wildcards.sigma)}
+    if wildcards.start:
+        view["start"] = wildcards.start.removeprefix("/start=")
+    model_of(wildcards)
+    return ascents(wildcards, experiment_of(wildcards)["ascend"]["epsilon"], classes_of(wildcards.experiment), [view])
+
+
+def alignments(wildcards, suffix, start=True):
+    """Return the measures (csv) of views, what tells how they were made (json), or their gradients (npz)."""
+    return [f"results/{wildcards.experiment}/align/{view_path(view)}.{suffix}" for view in views_of(wildcards, start)]
+
+
+def headline_ascents(wildcards):
+    """Return the ascents of the headline: every view and class at its epsilon."""
+    return ascents(wildcards, [headline_epsilon(wildcards)], classes_of(wildcards.experiment), views_of(wildcards))
+
+
+def synthesis_ascents(wildcards):
+    """Return the ascents with no source picture: every such view and class."""
+    views = views_of(wildcards, start=False)
+    if not views:
+        refuse(f"experiment {wildcards.experiment} has no view with `start: seeds` or `start: noise`")
+    return ascents(wildcards, [headline_epsilon(wildcards)], classes_of(wildcards.experiment), views)
+
+
+def epsilon_ascents(wildcards):
+    """Return the ascents of one epsilon: every view and class."""
+    experiment_of(wildcards)
+    return ascents(wildcards, [number_of(wildcards, "eps")], classes_of(wildcards.experiment), views_of(wildcards))
+
+
+def class_ascents(wildcards):
+    """Return the ascents of one class: every view and epsilon."""
+    target_of(wildcards)
+    return ascents(wildcards, experiment_of(wildcards)["ascend"]["epsilon"], [wildcards.target], views_of(wildcards))
+
+
+def animated_ascents(wildcards):
+    """Return the ascents of one class at the headline's epsilon: every view."""
+    return ascents(wildcards, [headline_epsilon(wildcards)], [target_of(wildcards)], views_of(wildcards))
+
+
+def swept_ascents(wildcards):
+    """Return the ascents of the sweep: every view at every number of draws, towards its class."""
+    sweep = experiment_of(wildcards).get("sweep")
+    if sweep is None:
+        refuse(f"experiment {wildcards.experiment} has no sweep: add `sweep` to it in config.yaml")
+    radius = headline_epsilon(wildcards)
+    return [
+        f"results/{wildcards.experiment}/ascend/{view_path(view)}/draws={n}/eps={radius:g}/class={sweep['class']}.npz"
+        for view in sweep["views"]
+        for n in sweep["draws"]
+    ]
+
+
+def page_ascents(wildcards):
+    """Return the ascents that the page shows: every view, class and epsilon."""
+    radii = experiment_of(wildcards)["ascend"]["epsilon"]
+    return ascents(wildcards, radii, classes_of(wildcards.experiment), views_of(wildcards, start=None))

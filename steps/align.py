@@ -1,0 +1,252 @@
+"""align: the ascents of a view -> how well its gradients and its changes agree with the classes, image by image.
+
+Gradients, at the sources: the contrastive class-mean cosine, the centred saliency cosine, and the split-half cosine
+that says whether N is large enough for either. Changes: what three judges see before and after, and the
+high-frequency fraction. Writes a table (.csv, a row an ascent), its facts (.json) and some gradients with their radial
+spectra (.npz). Means and intervals over images are `align_summary`'s.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from steps.data.ascents import Ascent, read_ascent
+from steps.data.dataset import Split
+from steps.data.means import class_means
+from steps.maths.alignment import contrastive_cosine, high_frequency_fraction, radial_spectrum, saliency_cosine
+from steps.maths.ascent import log_score_and_gradient
+from steps.maths.ball import cosine
+from steps.maths.confidence import interval
+from steps.nets.judges import JUDGES, Judges, fit_judges
+from steps.nets.model import Loaded, check_fits, load_model
+from steps.run.command import main, option
+from steps.run.device import pick_device
+from steps.run.errors import BadInput
+from steps.run.files import replacing, write_text
+from steps.run.fingerprint import fingerprint
+from steps.run.log import logger
+from steps.run.progress import Progress
+
+SHOWN = 4
+"""How many images' gradients the .npz holds."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Measure how well a view's gradients and ascents agree with the classes."""
+
+    model: Path = option("model.safetensors that the train step wrote")
+    data: Path = option("dataset.json that the fetch step wrote")
+    ascents: tuple[Path, ...] = option("files that the ascend step wrote, of one view")
+    out: Path = option("where the table (.csv) goes; .json and .npz go beside it")
+    sigma: float = option("standard deviation of the smoothing noise, in pixel values; 0: unsmoothed")
+    draws: int = option("N, noise draws of a gradient")
+    judge_fit: int = option("how many test images, the last ones, the judges are fitted on")
+    judge_held_out: int = option("how many test images before those tell the judges' accuracy")
+    batch: int = option("noisy images at once: speed and memory only", default=256)
+    seed: int = option("of the noise and of the judges", default=0)
+
+
+def run(config: Config) -> pd.DataFrame:
+    """Measure, write the files and return the table. Raises BadInput where ascents, model and data do not fit."""
+    for name in ("draws", "judge_fit", "judge_held_out", "batch"):
+        if getattr(config, name) < 1:
+            raise BadInput(f"{name} is {getattr(config, name)}: must be at least 1")
+    device = pick_device()
+    model = load_model(config.model, device)
+    train, test = Split(config.data, "train"), Split(config.data, "test")
+    check_fits(config.model, model.identity, config.data, test.description)
+    ascents = _ascents(config, model)
+    judges, facts = _judges(config, test, ascents)
+    gradients = Gradients(config, model, train, ascents, device)
+    rows = []
+    progress = Progress(f"align {ascents[0].settings.view}", len(ascents), "ascents")
+    for ascent in ascents:
+        rows += list(_rows(ascent, gradients, judges))
+        progress.advance()
+    table = pd.DataFrame(rows)
+    first = ascents[0].settings
+    shared = {"view": first.view, "model": first.model, "model_hash": first.model_hash, "sigma": first.sigma}
+    shared |= {"draws": config.draws if first.sigma else 1, "seed": config.seed, "classes": first.classes}
+    own = gradients.own_class(shared)
+    write_text(config.out, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    with replacing(config.out.with_suffix(".npz")) as beside:
+        np.savez_compressed(beside, **own)
+    facts = shared | {
+        "start": first.start,
+        "objective": first.objective,
+        "judges": facts,
+        "data": first.data,
+        "code": fingerprint("steps.align"),
+    }
+    write_text(config.out.with_suffix(".json"), json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    return table
+
+
+class Gradients:
+    """The measures of a view's gradients at the sources; those of a target are computed once, whatever the epsilons."""
+
+    def __init__(self, config: Config, model: Loaded, train: Split, ascents: list[Ascent], device: torch.device):
+        """Take the mean of each class: of all, or, where pictures are files, of those that the ascents name."""
+        self.config, self.classifier, self.device = config, model.classifier, device
+        self.classes, self.ascents = model.identity.classes, ascents
+        named = {a.settings.target for a in ascents} | {self.classes[k] for a in ascents for k in a.label if k >= 0}
+        everything = train.pixels is not None or len(named) < 2
+        self.numbers = [k for k, name in enumerate(self.classes) if everything or name in named]
+        self.means = class_means(train, self.numbers).to(device)
+        self.known: dict[str, dict[str, np.ndarray]] = {}
+
+    def towards(self, ascent: Ascent) -> dict[str, np.ndarray]:
+        """Return the measures of the gradients at an ascent's sources towards its target, each [K]."""
+        target = ascent.settings.target
+        if target not in self.known:
+            x = torch.from_numpy(ascent.source).to(self.device)
+            classes = torch.full((len(x),), self.classes.index(target), device=self.device)
+            places = torch.full_like(classes, self.numbers.index(self.classes.index(target)))
+            key = (self.config.seed, "align", self.config.sigma, target)
+            first, second = (self._gradient(x, classes, (*key, half)) for half in ("first", "second"))
+            self.known[target] = {
+                "split_half": cosine(first, second).cpu().numpy(),
+                "contrastive": contrastive_cosine(first, x, self.means, places).cpu().numpy(),
+                "saliency": self._saliency(ascent),
+            }
+        return self.known[target]
+
+    def own_class(self, settings: dict) -> dict[str, np.ndarray]:
+        """Return what the .npz holds: gradients of the first images' own classes, and the spectrum of all."""
+        images, index, label = self._distinct()
+        if not len(images):
+            empty = np.zeros((0, *self.ascents[0].source.shape[1:]), np.float32)
+            shown = {"image": empty, "gradient": empty, "frequency": np.zeros(0), "spectrum": np.zeros(0)}
+        else:
+            gradient = self._own(images, label)
+            frequency, power = radial_spectrum(gradient)
+            shown = {"image": images[:SHOWN].cpu().numpy(), "gradient": gradient[:SHOWN].cpu().numpy()}
+            shown |= {"frequency": frequency.cpu().numpy(), "spectrum": power.nanmean(dim=0).cpu().numpy()}
+        told = json.dumps(settings | {"images": len(images)}, ensure_ascii=False)
+        return shown | {
+            "index": index[:SHOWN].numpy(),
+            "label": label[:SHOWN].cpu().numpy(),
+            "settings": np.array(told),
+        }
+
+    def _gradient(self, x: Tensor, classes: Tensor, key: tuple) -> Tensor:
+        shared = {"sigma": self.config.sigma, "draws": self.config.draws, "batch": self.config.batch}
+        return log_score_and_gradient(self.classifier, x, classes, key=key, **shared)[1]
+
+    def _own(self, x: Tensor, label: Tensor) -> Tensor:
+        return self._gradient(x, label.to(self.device), (self.config.seed, "align", self.config.sigma, "own class"))
+
+    def _saliency(self, ascent: Ascent) -> np.ndarray:
+        """Return the saliency cosine of the sources' own classes; NaN where they have none."""
+        found = np.full(len(ascent.label), np.nan)
+        has = ascent.label >= 0
+        if has.any():
+            x = torch.from_numpy(ascent.source[has]).to(self.device)
+            found[has] = saliency_cosine(self._own(x, torch.from_numpy(ascent.label[has])), x).cpu().numpy()
+        return found
+
+    def _distinct(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the sources that have a class, each once, by number: images, numbers, class numbers."""
+        found = {
+            (int(index), int(label)): picture
+            for ascent in self.ascents
+            for index, label, picture in zip(ascent.index, ascent.label, ascent.source, strict=True)
+            if label >= 0
+        }
+        keys = sorted(found)
+        images = torch.from_numpy(np.stack([found[key] for key in keys])) if keys else torch.zeros(0)
+        index, label = torch.tensor(keys, dtype=torch.int64).reshape(-1, 2).unbind(dim=1)
+        return images.to(self.device), index, label
+
+
+def _ascents(config: Config, model: Loaded) -> list[Ascent]:
+    if not config.ascents:
+        raise BadInput("no ascents: the measures of a view need at least one that the ascend step wrote")
+    read = [read_ascent(path) for path in config.ascents]
+    for path, ascent in zip(config.ascents, read, strict=True):
+        settings = ascent.settings
+        if settings.model_hash != model.hash:
+            raise BadInput(f"{path} is of the model {settings.model_hash}, but {config.model} is {model.hash}")
+        if (settings.sigma, settings.start) != (config.sigma, read[0].settings.start):
+            raise BadInput(
+                f"{path} is of another view ({settings.view}) than sigma {config.sigma:g} from {read[0].settings.start}"
+            )
+    return read
+
+
+def _judges(config: Config, test: Split, ascents: list[Ascent]) -> tuple[Judges, dict]:
+    """Fit the judges; return them and, by name, their accuracy on held-out test images and on the sources."""
+    end, fit = len(test), len(test) - config.judge_fit
+    held_out = fit - config.judge_held_out
+    of_images = ascents[0].settings.start == "images"
+    last = max(int(ascent.index.max()) for ascent in ascents) if of_images else -1
+    if held_out <= last:
+        raise BadInput(
+            f"judge_fit is {config.judge_fit} and judge_held_out {config.judge_held_out}: of {end} test images they "
+            f"take those from #{held_out} on, but sources reach #{last}; lower them to {end - last - 1} together"
+        )
+    judges = fit_judges(test.images(list(range(fit, end))), test.labels[fit:], config.seed)
+    places = list(range(held_out, fit))
+    pictures, labels = test.images(places), test.labels[places].numpy()
+    sources = torch.from_numpy(np.concatenate([ascent.source for ascent in ascents]))
+    owners = np.concatenate([ascent.label for ascent in ascents])
+    _, first = np.unique(np.concatenate([ascent.index for ascent in ascents]), return_index=True)
+    facts = {}
+    for name in JUDGES:
+        hits, n = int((judges.see(name, pictures) == labels).sum()), len(labels)
+        low, high = interval(hits, n)
+        facts[name] = {
+            "accuracy": hits / n,
+            "low": low,
+            "high": high,
+            "n": n,
+            "chance": 1 / len(test.description.classes),
+        }
+        if of_images:
+            seen = judges.see(name, sources[first]) == owners[first]
+            facts[name] |= {"sources_accuracy": float(seen.mean()), "sources_n": len(first)}
+        logger.info("judge %s: accuracy %.3f on %d held-out test images", name, hits / n, n)
+    return judges, facts
+
+
+def _rows(ascent: Ascent, gradients: Gradients, judges: Judges) -> Iterator[dict]:
+    settings, classes = ascent.settings, ascent.settings.classes
+    measured = gradients.towards(ascent)
+    source, end = torch.from_numpy(ascent.source), torch.from_numpy(ascent.end)
+    seen = {
+        f"{name}_{when}": judges.see(name, pictures)
+        for name in JUDGES
+        if not (name == "qda" and settings.start == "seeds")  # circular: seeds are drawn from such Gaussians
+        for when, pictures in (("before", source), ("after", end))
+    }
+    high = high_frequency_fraction(end - source).numpy()
+    for k, number in enumerate(ascent.index):
+        yield {
+            "view": settings.view,
+            "model": settings.model,
+            "sigma": settings.sigma,
+            "start": settings.start,
+            "epsilon": settings.epsilon,
+            "target": settings.target,
+            "index": int(number),
+            "label": classes[ascent.label[k]] if ascent.label[k] >= 0 else "",
+            **{name: float(getattr(ascent, name)[k]) for name in ("p_before", "p_after", "norm")},
+            **{name: float(measured[name][k]) for name in ("split_half", "contrastive", "saliency")},
+            "high_frequency": float(high[k]),
+            **{
+                f"{name}_{when}": classes[seen[f"{name}_{when}"][k]] if f"{name}_{when}" in seen else ""
+                for name in JUDGES
+                for when in ("before", "after")
+            },
+        }
+
+
+if __name__ == "__main__":
+    main("align", Config, run)

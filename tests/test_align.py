@@ -1,0 +1,132 @@
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from steps import align, ascend
+from steps.data.ascents import read_ascent
+from steps.data.dataset import Split
+from steps.nets.judges import fit_judges
+from steps.nets.model import load_model
+from steps.run.errors import BadInput
+from tests.conftest import write_model
+
+
+def ascents(model, dataset, folder, sigma=0.5, start="images", targets=("3", "7"), radii=(1.0, 2.0), images=4):
+    """Make the ascents of a view; return their paths."""
+    paths = []
+    for epsilon in radii:
+        for target in targets:
+            out = folder / f"sigma={sigma:g}" / start / f"eps={epsilon:g}" / f"class={target}.npz"
+            ascend.run(
+                ascend.Config(
+                    model=model, data=dataset, out=out, target=target, sigma=sigma, epsilon=epsilon, start=start,
+                    images=images, steps=2, step=0.5, draws=2, check_draws=4,
+                )
+            )  # fmt: skip
+            paths.append(out)
+    return tuple(paths)
+
+
+@pytest.fixture
+def asked(model, dataset, tmp_path):
+    return align.Config(
+        model=model, data=dataset, ascents=ascents(model, dataset, tmp_path), out=tmp_path / "align" / "sigma=0.5.csv",
+        sigma=0.5, draws=32, judge_fit=200, judge_held_out=100,
+    )  # fmt: skip
+
+
+def read(path):
+    return pd.read_csv(path, keep_default_na=False, dtype={"target": str, "label": str, "knn_after": str})
+
+
+def test_a_row_an_ascent_with_what_can_be_told_from_its_file(asked, dataset):
+    align.run(asked)
+    table = read(asked.out)
+    assert len(table) == 2 * 2 * 4 and set(table["view"]) == {"gaussian-0.5, smoothed with σ = 0.5"}
+    train, test = Split(dataset, "train"), Split(dataset, "test")
+    fitted = fit_judges(test.images(list(range(159, 359))), test.labels[159:], seed=0)
+    means = np.stack([train.images(torch.nonzero(train.labels == k).flatten()).mean(dim=0) for k in range(10)])
+    for path in asked.ascents:
+        ascent = read_ascent(path)
+        rows = table[(table.epsilon == ascent.settings.epsilon) & (table.target == ascent.settings.target)]
+        assert rows["index"].tolist() == ascent.index.tolist()
+        assert np.allclose(rows.p_after, ascent.p_after, atol=1e-5) and np.allclose(rows.norm, ascent.norm, atol=1e-4)
+        assert rows.knn_after.tolist() == [str(k) for k in fitted.see("knn", torch.from_numpy(ascent.end))]
+        power = np.abs(np.fft.fft2(ascent.end - ascent.source)).sum(axis=1) ** 2  # one channel
+        radius = np.hypot(*np.meshgrid(np.fft.fftfreq(8), np.fft.fftfreq(8)))
+        high = power[:, radius > 0.25].sum(axis=1) / power[:, radius > 0].sum(axis=1)
+        assert np.allclose(rows.high_frequency, high, atol=1e-4)
+    assert means.shape == (10, 1, 8, 8)
+
+
+def test_unsmoothed_gradients_are_those_of_the_base_classifier(asked, dataset, tmp_path):
+    files = ascents(asked.model, dataset, tmp_path, sigma=0.0, radii=(1.0,))
+    table = align.run(dataclasses.replace(asked, ascents=files, sigma=0.0))
+    assert np.allclose(table.split_half, 1)
+    ascent, train = read_ascent(files[1]), Split(dataset, "train")
+    x = torch.from_numpy(ascent.source).requires_grad_(True)
+    base = load_model(asked.model, torch.device("cpu")).classifier
+    (gradient,) = torch.autograd.grad(base(x).log_softmax(dim=1)[:, 7].sum(), x)
+    means = torch.stack([train.images(torch.nonzero(train.labels == k).flatten()).mean(dim=0) for k in range(10)])
+    cosines = torch.nn.functional.cosine_similarity(
+        gradient.flatten(1)[:, None], (means - x[:, None]).flatten(2), dim=2
+    )
+    expected = cosines[:, 7] - (cosines.sum(dim=1) - cosines[:, 7]) / 9
+    assert np.allclose(table[table.target == "7"].contrastive, expected.detach(), atol=1e-4)
+    with np.load(asked.out.with_suffix(".npz")) as kept:
+        order = [ascent.index.tolist().index(k) for k in kept["index"] if k in ascent.index]
+        (own,) = torch.autograd.grad(base(x).log_softmax(dim=1)[range(4), ascent.label].sum(), x)
+        shown = [k for k, index in enumerate(kept["index"]) if index in ascent.index]
+        assert np.allclose(kept["gradient"][shown], own[order], atol=1e-5)
+        assert kept["spectrum"].shape == kept["frequency"].shape == (4,)
+
+
+def test_the_facts_say_how_good_the_judges_are_on_pictures_that_nobody_saw(asked):
+    align.run(asked)
+    facts = json.loads(asked.out.with_suffix(".json").read_text())
+    assert set(facts["judges"]) == {"knn", "qda", "net"}
+    for judge in facts["judges"].values():
+        assert judge["n"] == 100 and judge["low"] < judge["accuracy"] < judge["high"] and judge["accuracy"] > 0.7
+        assert judge["sources_n"] == len(set(read(asked.out)["index"]))
+    assert (facts["draws"], facts["objective"]) == (32, "gaussian")
+
+
+def test_seeds_have_no_circular_judge_and_noise_no_class_of_its_own(asked, dataset, tmp_path):
+    for start in ("seeds", "noise"):
+        files = ascents(asked.model, dataset, tmp_path, start=start, radii=(2.0,))
+        table = align.run(dataclasses.replace(asked, ascents=files))
+        assert (table.qda_after == "").all() == (start == "seeds") and (table.knn_after != "").all()
+        assert table.saliency.isna().all() == (start == "noise")
+        assert "sources_n" not in json.loads(asked.out.with_suffix(".json").read_text())["judges"]["knn"]
+
+
+def test_the_same_config_gives_the_same_files_whatever_the_batch(asked):
+    def files():
+        return [asked.out.with_suffix(suffix).read_bytes() for suffix in (".csv", ".json", ".npz")]
+
+    align.run(asked)
+    first = files()
+    align.run(asked)
+    assert files() == first
+    small = align.run(dataclasses.replace(asked, batch=5))
+    assert np.allclose(small.contrastive, pd.read_csv(asked.out).contrastive, atol=1e-3)
+
+
+def test_what_does_not_belong_together_is_refused(asked, dataset, tmp_path):
+    other = write_model(tmp_path / "standard" / "model.safetensors", dataset, objective={"name": "standard"})
+    foreign = ascents(other, dataset, tmp_path / "other", sigma=0.5, radii=(1.0,), targets=("3",))
+    unsmoothed = ascents(asked.model, dataset, tmp_path / "third", sigma=0.0, radii=(1.0,), targets=("3",))
+    for changes, said in (
+        ({"ascents": ()}, "no ascents"),
+        ({"ascents": foreign}, "is of the model .*, but .* is"),
+        ({"ascents": asked.ascents + unsmoothed}, r"is of another view \(gaussian-0.5, unsmoothed\)"),
+        ({"judge_fit": 300}, "judge_fit is 300 and judge_held_out 100: of 359 test images"),
+        ({"draws": 0}, "draws is 0: must be at least 1"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            align.run(dataclasses.replace(asked, **changes))
+    assert not asked.out.exists()

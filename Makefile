@@ -11,12 +11,12 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip
 SLURM := slurm-wlm slurmdbd mariadb-server munge
 
-.PHONY: run test bench slurm-packages slurm-demo lock clean
+.PHONY: run test bench slurm-packages browser-package slurm-demo lock clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed
 	$(BIN)/snakemake --profile local --cores $(CORES)
-	@echo; echo "Look at:"; ls -1 results/*/montage/headline.png results/*/certified_accuracy.png
+	@echo; echo "Look at:"; ls -1 results/*/montage/headline.png results/*/align/summary.md; ls -1 results/*/index.html
 
 # Hashes pin every file; bytecode is compiled now, so that no job pays for it later.
 .venv/installed: envs/uv.txt envs/requirements.txt pyproject.toml workflow/executor/pyproject.toml
@@ -41,10 +41,17 @@ slurm-packages:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SLURM) >/dev/null; \
 	  else echo "the tests on a private SLURM are skipped: as root, apt-get install $(SLURM)"; fi
 
+# The page's tests need Chromium; where it may not be installed, they are skipped and say so.
+browser-package:
+	@command -v chromium >/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
+	  else echo "the tests of the page in a browser are skipped: as root, apt-get install chromium"; fi
+
 slurm-demo: .venv/installed slurm-packages
 	$(BIN)/python -m tests.slurm.demo
 
-test: .venv/installed-test slurm-packages
+test: .venv/installed-test slurm-packages browser-package
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check workflow

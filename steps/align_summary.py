@@ -170,7 +170,7 @@ def _page(views: list[View], summary: pd.DataFrame, config: Config) -> str:
     ]
     draws = sorted({view.facts["draws"] for view in views if view.facts["sigma"] > 0})
     told = f"Gradients from N = {', '.join(map(str, draws))} draws. " if draws else ""
-    flags = [f"- {row.view}: {row.flags}" for _, row in summary.iterrows() if row.flags]
+    flags = [f"- {row.view}: {row['flags']}" for _, row in summary.iterrows() if row["flags"]]
     parts = [
         "# Alignment",
         f"ε = {config.epsilon:g}. Means over n images; in brackets 95 % bootstrap intervals over images "
@@ -187,7 +187,7 @@ def _page(views: list[View], summary: pd.DataFrame, config: Config) -> str:
 
 
 def hypotheses(views: list[View], config: Config) -> list[str]:
-    """Return one sentence a measure: is standard, unsmoothed, worse than Gaussian-trained, smoothed?"""
+    """Return one sentence a measure: whether standard, unsmoothed, is worse than Gaussian-trained, smoothed."""
     standard = [view for view in views if view.is_a("standard", smoothed=False)]
     smoothed = [view for view in views if view.is_a("gaussian", smoothed=True)]
     if not standard or not smoothed:

@@ -17,6 +17,8 @@ from steps.nets.architectures import build_seeded
 from steps.nets.model import Identity, save_model
 
 ROOT = Path(__file__).parents[1]
+ODD = "-a \"cat's\" <script>{x}\\ $x^ 100% & 猫"
+"""A class name with whatever a folder's name may have."""
 
 torch.set_num_threads(1)
 
@@ -68,7 +70,7 @@ def folder(tmp_path) -> Path:
     """Root of an image folder: 2 classes, 6 training and 4 test pictures each, 20 x 16 pixels, one class name odd."""
     source = np.random.default_rng(0)
     for split, count in (("train", 6), ("test", 4)):
-        for label, name in enumerate(("-a cat's $x^", "dog")):
+        for label, name in enumerate((ODD, "dog")):
             place = tmp_path / "pictures" / split / name
             place.mkdir(parents=True)
             for number in range(count):

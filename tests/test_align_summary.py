@@ -57,14 +57,14 @@ def sentence(page, measure):
 
 def test_intervals_are_over_images_and_not_over_ascents(tmp_path):
     rows = values(0.3, 0.1)
-    table, page = summarise(tmp_path, write_view(tmp_path / "a.csv", "standard", 0.0, rows))
+    table, page = summarise(tmp_path, write_view(tmp_path / "a.csv", "standard", 0.0, rows), gate=0.2)
     found = table.iloc[0]
     means = np.array([0.4 - 0.2 * (k % 2) for k in range(12)])
     draws = np.random.default_rng(1).choice(means, (20_000, 12)).mean(axis=1)
     assert (found["n"], found.contrastive) == (12, pytest.approx(0.3, abs=1e-6))
     assert np.allclose([found.contrastive_low, found.contrastive_high], np.quantile(draws, [0.025, 0.975]), atol=0.005)
     assert "| 0.300 [0." in page and "judge gain, knn ↑" in page and "high-frequency fraction ↓" in page
-    assert "Not tested" in page
+    assert "Not tested" in page and "Flags" not in page
 
 
 def test_judge_gain_is_what_the_judge_gains_and_class_names_stay_text(tmp_path):
@@ -114,7 +114,7 @@ def test_weak_judges_and_too_few_draws_are_flagged(tmp_path):
     table, page = summarise(tmp_path, path)
     assert "N = 64 is too small: split-half cosine 0.30 < 0.5" in table["flags"][0]
     assert "judge knn is below twice chance: accuracy 0.15" in table["flags"][0]
-    assert "| below twice chance |" in page
+    assert "| below twice chance |" in page and "- standard, smoothed with σ = 0.5: N = 64 is too small" in page
     assert "too small" not in summarise(tmp_path, path, gate=0.2)[0]["flags"][0]
 
 

@@ -4,6 +4,7 @@ Snakemake reads this module on every call, so it imports nothing heavy.
 """
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,14 @@ def view_path(view: dict) -> str:
     """Return where a view's files lie below its stage's folder: gaussian-0.5/sigma=0.5, .../start=seeds."""
     start = view.get("start", "images")
     return f"{view['model']}/sigma={view['sigma']:g}" + ("" if start == "images" else f"/start={start}")
+
+
+def class_in_path(name: str) -> str:
+    """Return a class's name as paths hold it: what Snakemake or the file system reads otherwise stands as %XX.
+
+    That is / { } < > % and control characters; urllib.parse.unquote takes it back.
+    """
+    return re.sub(r"[/{}<>%\x00-\x1f]", lambda found: f"%{ord(found[0]):02X}", name)
 
 
 def _not_finite(value: Any, where: str) -> Iterator[str]:

@@ -14,7 +14,8 @@ import torch
 import yaml
 
 from steps.nets.architectures import build_seeded
-from tests.conftest import ROOT, copy_project
+from steps.run.settings import class_in_path
+from tests.conftest import ODD, ROOT, copy_project
 
 TINY = {
     "dataset": {"kind": "digits", "size": 8},
@@ -32,6 +33,7 @@ TINY = {
         "draws": 2,
         "check_draws": 4,
     },
+    "align": {"draws": 2, "judge_fit": 100, "judge_held_out": 50, "resamples": 100},
     "montage": {"headline_epsilon": 2},
 }
 
@@ -76,8 +78,12 @@ def project(finished):
 
 def test_it_makes_what_the_readme_says_and_then_has_nothing_to_do(project):
     results = project / "results" / "tiny"
-    montages = sorted(path.name for path in (results / "montage").iterdir())
-    assert montages == ["class=3.png", "class=7.png", "eps=2.png", "headline.png"]
+    montages = sorted(str(path.relative_to(results / "montage")) for path in (results / "montage").rglob("*.*"))
+    every = ["class=3.png", "class=7.png"]
+    singles = ["eps=2.png", "headline.png", "ladder/class=3.png"]
+    assert montages == sorted([*every, *(f"animation/{name}" for name in every), *singles])
+    assert {"index.html", "measures.png", "gradients.png"} < {path.name for path in results.iterdir()}
+    assert "the hypothesis" in (results / "align" / "summary.md").read_text()
     assert (results / "certified_accuracy.csv").read_text().startswith("model,sigma,radius,accuracy,low,high,n")
     assert (results / "train" / "gaussian-0.25" / "summary.json").is_file()
     assert "python -m steps.ascend" in (results / "logs/ascend/standard/sigma=0/eps=2/class=3.log").read_text()
@@ -92,20 +98,37 @@ def test_no_experiment_may_take_the_name_of_a_rule(project):
     assert rules == reserved
 
 
-ALL_ASCENTS = {"ascend": 4, "montage_class": 2, "montage_eps": 1, "montage_headline": 1}
-EVERYTHING = ALL_ASCENTS | {"train": 2, "certify": 1, "certificates": 1, "certified_accuracy": 1}
+ALIGN = {"align": 2, "align_summary": 1, "gradients": 1, "measures": 1, "montage_headline": 1, "gallery": 1}
+MONTAGES = {"montage_class": 2, "montage_eps": 1, "montage_ladder": 1}
+ALL_ASCENTS = {"ascend": 4, "montage_animation": 2} | MONTAGES | ALIGN
+CERTIFY = {"certify": 1, "certificates": 1, "certified_accuracy": 1, "measures": 1, "gallery": 1}
+EVERYTHING = {"train": 2} | ALL_ASCENTS | CERTIFY
 
 
 @pytest.mark.parametrize(
     ("change", "jobs"),
     [
-        # One more epsilon: its ascents and montages; the class montages show it too. The headline does not.
-        (lambda c: c["ascend"].update(epsilon=[2, 3]), {"ascend": 4, "montage_class": 2, "montage_eps": 1}),
+        # One more epsilon: its ascents and montages; what shows all of them. The animations show one.
+        (lambda c: c["ascend"].update(epsilon=[2, 3]), {"ascend": 4} | MONTAGES | ALIGN),
+        (lambda c: c["models"].append({"objective": "gaussian", "sigma": 0.5}), {"train": 1} | CERTIFY),
+        (lambda c: c["certify"].update(n=60), CERTIFY),
+        # One more view: one line.
         (
-            lambda c: c["models"].append({"objective": "gaussian", "sigma": 0.5}),
-            {"train": 1, "certify": 1, "certificates": 1, "certified_accuracy": 1},
+            lambda c: c["ascend"]["views"].append({"model": "gaussian-0.25", "sigma": 0}),
+            {"ascend": 2, "montage_animation": 2} | MONTAGES | ALIGN | {"align": 1},
         ),
-        (lambda c: c["certify"].update(n=60), {"certify": 1, "certificates": 1, "certified_accuracy": 1}),
+        # No source picture: one picture more.
+        (
+            lambda c: c["ascend"]["views"].append({"model": "gaussian-0.25", "sigma": 0.25, "start": "seeds"}),
+            {"ascend": 2, "montage_synthesis": 1, "align": 1, "align_summary": 1, "measures": 1, "gallery": 1},
+        ),
+        (
+            lambda c: c.update(
+                sweep={"views": [{"model": "gaussian-0.25", "sigma": 0.25}], "draws": [1, 4], "class": "3"}
+            ),
+            {"ascend": 2, "montage_sweep": 1, "gallery": 1},
+        ),
+        (lambda c: c["align"].update(resamples=200), {"align_summary": 1, "measures": 1, "gallery": 1}),
         (lambda c: c["ascend"].update(steps=3), ALL_ASCENTS),
         (lambda c: c["train"].update(epochs=2), EVERYTHING),
         # What decides speed and memory alone.
@@ -118,7 +141,7 @@ EVERYTHING = ALL_ASCENTS | {"train": 2, "certify": 1, "certificates": 1, "certif
             {},
         ),
     ],
-    ids=["epsilon", "sigma", "draws", "steps", "epochs", "speed"],
+    ids=["epsilon", "sigma", "draws", "view", "seeds", "sweep", "resamples", "steps", "epochs", "speed"],
 )
 def test_a_changed_value_reruns_what_depends_on_it(project, change, jobs):
     experiment = copy.deepcopy(TINY)
@@ -181,13 +204,9 @@ def test_anyones_pictures_with_any_class_names(tmp_path, folder):
     experiment["dataset"] = {"kind": "imagefolder", "root": str(folder), "size": 16}
     experiment["ascend"] |= {"classes": "all", "views": [{"model": "standard", "sigma": 0}]}
     write_config(copy_project(tmp_path / "project"), experiment)
-    montage = tmp_path / "project/results/tiny/montage/class=-a cat's $x^.png"
+    montage = tmp_path / f"project/results/tiny/montage/class={class_in_path(ODD)}.png"
     done = snakemake(tmp_path / "project", "--cores", "2", str(montage.relative_to(tmp_path / "project")))
     assert done.returncode == 0 and montage.is_file(), done.stdout + done.stderr
-    for split in ("train", "test"):
-        (folder / split / "dog").rename(folder / split / "{dog}")
-    done = snakemake(tmp_path / "project", "-n")
-    assert done.returncode != 0 and "class '{dog}' has braces" in done.stdout + done.stderr
     shutil.rmtree(folder / "train")
     done = snakemake(tmp_path / "project", "-n")
     assert done.returncode != 0 and "experiment tiny: no folder" in done.stdout + done.stderr

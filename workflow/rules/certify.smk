@@ -56,7 +56,12 @@ rule certified_accuracy:
         tables=lambda wildcards: certificates(wildcards, "tsv"),
         facts=lambda wildcards: certificates(wildcards, "json"),
     output:
-        figure="results/{experiment}/certified_accuracy.png",
+        figure=report(
+            "results/{experiment}/certified_accuracy.png",
+            caption="../report/certified_accuracy.rst",
+            category="Curves",
+            labels={"experiment": "{experiment}", "figure": "certified accuracy", "format": "png"},
+        ),
         table="results/{experiment}/certified_accuracy.csv",
         summary="results/{experiment}/certified_accuracy.summary.csv",
     log:

@@ -20,7 +20,7 @@ os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 from steps.data.classes import class_names
 from steps.run.errors import BadInput
 from steps.run.fingerprint import fingerprint
-from steps.run.settings import certified_views, check_config, model_name, view_path
+from steps.run.settings import certified_views, check_config, class_in_path, model_name, view_path
 
 RESERVED = ("all", "unknown_target", "fetch", "train", "certify", "certificates", "certified_accuracy", "predict")
 RESERVED += ("ascend", "align", "align_summary", "gradients", "measures", "gallery")
@@ -96,10 +96,6 @@ def classes_of(name):
         known = class_names(experiment["dataset"]["kind"], root)
     except BadInput as fault:
         refuse(f"experiment {name}: {fault}")
-    if braced := [c for c in known if "{" in c or "}" in c]:
-        refuse(
-            f"experiment {name}: class {braced[0]!r} has braces, which Snakemake reads as wildcards: rename its folders"
-        )
     if chosen == "all":
         return known
     if unknown := [c for c in chosen if c not in known]:
@@ -110,12 +106,12 @@ def classes_of(name):
 def target_of(wildcards):
     """Return the class name in a path."""
     experiment_of(wildcards)
-    known = classes_of(wildcards.experiment)
+    known = {class_in_path(name): name for name in classes_of(wildcards.experiment)}
     if wildcards.target not in known:
         refuse(
             f"unknown class {wildcards.target!r} in a path; experiment {wildcards.experiment} has {', '.join(known)}"
         )
-    return wildcards.target
+    return known[wildcards.target]
 
 
 def published_of(wildcards):
@@ -237,7 +233,17 @@ def summary_flags(wildcards):
 def gallery_flags(wildcards):
     """Return what decides the page: the experiment and the hash of its config, sources and frames shown."""
     experiment = experiment_of(wildcards)
-    told = json.dumps(experiment, sort_keys=True, ensure_ascii=False)
+    # What decides speed alone is left out, at every stage.
+    told = {
+        stage: (
+            {k: v for k, v in values.items() if k not in PASSING - ({"batch"} if stage == "train" else set())}
+            if isinstance(values, dict)
+            else values
+        )
+        for stage, values in experiment.items()
+        if stage != "threads"
+    }
+    told = json.dumps(told, sort_keys=True, ensure_ascii=False)
     return flags(
         experiment=wildcards.experiment,
         config_hash=hashlib.sha256(told.encode()).hexdigest()[:12],

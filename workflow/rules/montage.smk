@@ -2,7 +2,7 @@
 HEADLINE = ("headline", "headline", headline_ascents, {"figure": "headline"})
 MONTAGES = {
     "montage_headline": HEADLINE,
-    "montage_eps": ("eps", "eps={eps}", epsilon_ascents, {"figure": "every class", "ε": "{eps}"}),
+    "montage_eps": ("eps", "eps={eps}", epsilon_ascents, {"figure": "every class", "epsilon": "{eps}"}),
     "montage_class": ("class", "class={target}", class_ascents, {"figure": "every source", "class": "{target}"}),
     "montage_ladder": ("ladder", "ladder/class={target}", class_ascents, {"figure": "ε ladder", "class": "{target}"}),
     "montage_sweep": ("sweep", "sweep", swept_ascents, {"figure": "σ × N"}),
@@ -23,7 +23,7 @@ for name, (kind, path, inputs, labels) in MONTAGES.items():
                 f"results/{{experiment}}/montage/{path}.{{format}}",
                 caption=f"../report/montage_{kind}.rst",
                 category="Montages",
-                labels=labels,
+                labels={"experiment": "{experiment}"} | labels | {"format": "{format}"},
             ),
         log:
             f"results/{{experiment}}/logs/montage/{path}.{{format}}.log",
@@ -48,7 +48,7 @@ rule montage_animation:
             "results/{experiment}/montage/animation/class={target}.png",
             caption="../report/montage_animation.rst",
             category="Montages",
-            labels={"figure": "animation", "class": "{target}"},
+            labels={"experiment": "{experiment}", "figure": "animation", "class": "{target}", "format": "png"},
         ),
     log:
         "results/{experiment}/logs/montage/animation/class={target}.log",
@@ -71,7 +71,7 @@ rule gradients:
             "results/{experiment}/gradients.{format}",
             caption="../report/gradients.rst",
             category="Curves",
-            labels={"figure": "gradients and their spectra"},
+            labels={"experiment": "{experiment}", "figure": "gradients and their spectra", "format": "{format}"},
         ),
     log:
         "results/{experiment}/logs/gradients.{format}.log",
@@ -95,7 +95,7 @@ rule measures:
             "results/{experiment}/measures.{format}",
             caption="../report/measures.rst",
             category="Curves",
-            labels={"figure": "certified accuracy and alignment"},
+            labels={"experiment": "{experiment}", "figure": "certified accuracy and alignment", "format": "{format}"},
         ),
     log:
         "results/{experiment}/logs/measures.{format}.log",

@@ -8,7 +8,7 @@ def experiment_targets(name):
 
 def targets(name):
     """Return the files that the experiment `name` is made of."""
-    experiment, classes = config["experiments"][name], classes_of(name)
+    experiment, classes = config["experiments"][name], [class_in_path(c) for c in classes_of(name)]
     starts = {view.get("start", "images") for view in experiment["ascend"]["views"]}
     montages = ["headline", *(f"class={c}" for c in classes), f"ladder/class={classes[0]}"]
     montages += [f"eps={e:g}" for e in experiment["ascend"]["epsilon"]]
@@ -32,7 +32,7 @@ def ascents(wildcards, radii, classes, views):
     A view that starts from seeds or noise has that of the headline alone.
     """
     return [
-        f"results/{wildcards.experiment}/ascend/{view_path(view)}/eps={e:g}/class={c}.npz"
+        f"results/{wildcards.experiment}/ascend/{view_path(view)}/eps={e:g}/class={class_in_path(c)}.npz"
         for view in views
         for e in radii
         if view.get("start", "images") == "images" or e == headline_epsilon(wildcards)
@@ -103,8 +103,9 @@ def epsilon_ascents(wildcards):
 
 def class_ascents(wildcards):
     """Return the ascents of one class: every view and epsilon."""
-    target_of(wildcards)
-    return ascents(wildcards, experiment_of(wildcards)["ascend"]["epsilon"], [wildcards.target], views_of(wildcards))
+    return ascents(
+        wildcards, experiment_of(wildcards)["ascend"]["epsilon"], [target_of(wildcards)], views_of(wildcards)
+    )
 
 
 def animated_ascents(wildcards):
@@ -117,9 +118,9 @@ def swept_ascents(wildcards):
     sweep = experiment_of(wildcards).get("sweep")
     if sweep is None:
         refuse(f"experiment {wildcards.experiment} has no sweep: add `sweep` to it in config.yaml")
-    radius = headline_epsilon(wildcards)
+    name = f"eps={headline_epsilon(wildcards):g}/class={class_in_path(sweep['class'])}.npz"
     return [
-        f"results/{wildcards.experiment}/ascend/{view_path(view)}/draws={n}/eps={radius:g}/class={sweep['class']}.npz"
+        f"results/{wildcards.experiment}/ascend/{view_path(view)}/draws={n}/{name}"
         for view in sweep["views"]
         for n in sweep["draws"]
     ]

@@ -1,0 +1,125 @@
+// Pictures out of sheets, drawn on canvases pixel by pixel, and what is said of them.
+
+const sheets = new Map();
+const workbench = document.createElement("canvas");
+
+/** The image of a sheet, decoded when first asked for. */
+function sheetOf(number) {
+  if (!sheets.has(number)) {
+    const image = new Image();
+    image.src = DATA.sheets[number];
+    sheets.set(number, image.decode().then(() => image));
+  }
+  return sheets.get(number);
+}
+
+/** Where the picture of an ascent stands at a step (0: its source). */
+function tileOf(ascent, source, step) {
+  const number = ascent.frame_steps.indexOf(nearest(ascent.frame_steps, Math.min(step, ascent.steps)));
+  return number === 0
+    ? sourceTile(ascent, source)
+    : { sheet: ascent.sheet, frames: ascent.frame_steps.length - 1, source, frame: number - 1 };
+}
+
+function sourceTile(ascent, source) {
+  return { sheet: ascent.source_sheet, frames: 1, source, frame: 0 };
+}
+
+/** Cut a tile out of its sheet: in small pictures' sheets the rows of all frames of a source are interleaved. */
+function cut(image, { frames, source, frame }) {
+  const { width, height } = DATA.picture;
+  [workbench.width, workbench.height] = [width, height];
+  const context = workbench.getContext("2d");
+  const top = source * frames * height;
+  if (!DATA.lossless) context.drawImage(image, 0, top + frame * height, width, height, 0, 0, width, height);
+  else for (let y = 0; y < height; y++) context.drawImage(image, 0, top + y * frames + frame, width, 1, 0, y, width, 1);
+  return workbench;
+}
+
+/** Draw a tile on a canvas: all of it, or the window {zoom, x, y}. The last call wins, whichever sheet comes first. */
+async function draw(canvas, tile, { zoom = 1, x = 0.5, y = 0.5 } = {}) {
+  const { width, height } = DATA.picture;
+  const wanted = tile ? `${tile.sheet}/${tile.source}/${tile.frame}/${zoom}/${x}/${y}` : "";
+  canvas.dataset.wanted = wanted;
+  if (!tile) {
+    canvas.dataset.drawn = "";
+    canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+    return;
+  }
+  const across = (canvas.clientWidth || canvas.width) * (window.devicePixelRatio || 1);
+  const scale = clamp(Math.ceil(across / width), 1, Math.max(1, Math.floor(1600 / width)));
+  if (canvas.dataset.drawn === wanted && canvas.width === width * scale) return;
+  const image = await sheetOf(tile.sheet);
+  if (canvas.dataset.wanted !== wanted) return;
+  [canvas.width, canvas.height] = [width * scale, height * scale];
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  const [w, h] = [width / zoom, height / zoom];
+  const [left, top] = [clamp(x * width - w / 2, 0, width - w), clamp(y * height - h / 2, 0, height - h)];
+  context.drawImage(cut(image, tile), left, top, w, h, 0, 0, canvas.width, canvas.height);
+  canvas.dataset.drawn = wanted;
+}
+
+/** p_t of an ascent after `step` steps. */
+function pAt(ascent, source, step) {
+  return ascent.path[source][Math.min(step, ascent.steps)];
+}
+
+function sourceName(ascent, source) {
+  const start = VIEWS[ascent.view].start;
+  const number = ascent.index[source];
+  if (start === "seeds") return `seed ${number} of class ${quoted(ascent.label[source])}`;
+  if (start === "noise") return `noise ${number}`;
+  return `test image ${number} of class ${quoted(ascent.label[source])}`;
+}
+
+const quoted = (name) => `“${name}”`;
+
+/** All that decides a picture, as text. */
+function provenance(ascent, source, step) {
+  const view = VIEWS[ascent.view];
+  const smoothed = view.sigma
+    ? `σ = ${view.sigma}, N = ${ascent.draws} noise draws a step, p̄ₜ from ${ascent.check_draws} others`
+    : "σ = 0 (unsmoothed)";
+  return [
+    `Model ${view.model} ${view.hash}, ${smoothed}.`,
+    `Ascent towards class ${quoted(ascent.target)} from ${sourceName(ascent, source)}:`,
+    `ε = ${ascent.epsilon} (L2, pixel values; RMS ${ascent.rms}), step ${Math.min(step, ascent.steps)} of ${ascent.steps},`,
+    `each of ${ascent.step}; seed ${ascent.seed}; p̄ₜ ${chance(pAt(ascent, source, step))},`,
+    `from ${chance(pAt(ascent, source, 0))} to ${chance(pAt(ascent, source, ascent.steps))}. Config ${DATA.config}.`,
+  ].join(" ");
+}
+
+const JUDGES = { knn: "judge: neighbours", qda: "judge: discriminant", net: "judge: small net" };
+
+/** [name, value] of all measures of the end of an ascent. */
+function measuresOf(ascent, source) {
+  const rows = [["‖δ‖", signed(ascent.norm[source])]];
+  const measured = ascent.measures[source];
+  if (measured) {
+    rows.unshift(
+      ["class-mean cosine ↑", signed(measured.contrastive, 3)],
+      ["saliency cosine ↑", signed(measured.saliency, 3)],
+      ["high frequencies ↓", signed(measured.high_frequency)],
+    );
+    for (const [judge, [before, after]] of Object.entries(measured.judges)) {
+      rows.push([JUDGES[judge], `${before ? `${quoted(before)} → ` : ""}${quoted(after)}`]);
+    }
+  } else rows.push(["measures", "not taken"]);
+  rows.push(["split-half cosine", signed(ascent.split_half[source])]);
+  return rows;
+}
+
+/** p_t along the steps as a small curve, with the step shown. */
+function pathOf(ascent, source, step) {
+  const path = ascent.path[source];
+  const [width, height] = [200, 34];
+  const at = (s) => [2 + (s / ascent.steps) * (width - 4), 3 + (1 - path[s]) * (height - 6)];
+  const points = path.map((_, s) => at(s).map((v) => v.toFixed(1)).join(",")).join(" ");
+  const now = Math.min(step, ascent.steps);
+  const [x] = at(now);
+  return el("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+    el("line", { x1: 0, x2: width, y1: height - 3, y2: height - 3, class: "base" }),
+    el("line", { x1: x, x2: x, y1: 0, y2: height, class: "now" }),
+    el("polyline", { points, class: "curve" }));
+}

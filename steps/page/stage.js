@@ -1,0 +1,209 @@
+// The stage: source, A and B, their controls, the strip of classes, zoom and play.
+
+const slots = ["a", "b"];
+let playing = null;
+let flickering = null;
+let swapped = false; // while flickering: B is in the place of A
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+function buildStage() {
+  const choose = byId("class");
+  choose.append(...DATA.classes.map((name, number) => el("option", { value: number }, name)));
+  choose.addEventListener("change", () => show({ class: DATA.classes[choose.value] }));
+  byId("class-before").addEventListener("click", () => turnClass(-1));
+  byId("class-after").addEventListener("click", () => turnClass(1));
+  byId("epsilon").append(...RADII.map((epsilon) => el("label", {},
+    el("input", { type: "radio", name: "epsilon", value: epsilon, onchange: () => show({ eps: epsilon, answers: "" }) }),
+    el("span", {}, String(epsilon)))));
+  for (const input of document.querySelectorAll("[name=mode]")) {
+    input.addEventListener("change", () => setMode(input.value));
+  }
+  for (const slot of slots) {
+    const select = byId(slot);
+    select.append(...VIEWS.map((view) => el("option", { value: view.number }, view.name)));
+    select.addEventListener("change", () => show({ [slot]: +select.value }));
+    listenToPicture(byId(`canvas-${slot}`).parentElement);
+  }
+  byId("swap").addEventListener("click", swap);
+  byId("step").addEventListener("input", (event) => show({ step: stepsShown()[event.target.value] }, { keep: true }));
+  byId("play").addEventListener("click", togglePlay);
+  byId("zoom-in").addEventListener("click", () => zoomBy(2));
+  byId("zoom-out").addEventListener("click", () => zoomBy(0.5));
+  byId("zoom-reset").addEventListener("click", () => show({ zoom: 1 }, { keep: true }));
+  addEventListener("resize", () => renderStage());
+  document.documentElement.style.setProperty("--ratio", DATA.picture.width / DATA.picture.height);
+  listeners.push(renderStage);
+}
+
+function turnClass(by) {
+  show({ class: DATA.classes[turned(DATA.classes.indexOf(state.class) + by, DATA.classes.length)] });
+}
+
+function turnSource(by) {
+  show({ source: turned(state.source + by, sourceCount()) });
+}
+
+function turnStep(by) {
+  const steps = stepsShown();
+  show({ step: steps[clamp(steps.indexOf(state.step) + by, 0, steps.length - 1)] }, { keep: true });
+}
+
+function setMode(mode) {
+  stopPlaying();
+  const fresh = mode === "blind" && state.mode !== "blind";
+  show({ mode, ...(fresh && { answers: "", seed: crypto.getRandomValues(new Uint32Array(1))[0] % 1e6 }) });
+}
+
+function togglePlay() {
+  if (playing) return stopPlaying();
+  if (state.step === stepsShown().at(-1)) show({ step: 0 }, { keep: true });
+  byId("play").setAttribute("aria-pressed", "true");
+  byId("play").replaceChildren("❚❚ ", el("span", {}, "Pause"));
+  playing = setInterval(() => {
+    if (state.step === stepsShown().at(-1)) stopPlaying();
+    else turnStep(1);
+  }, 350);
+}
+
+function stopPlaying() {
+  clearInterval(playing);
+  playing = null;
+  byId("play").setAttribute("aria-pressed", "false");
+  byId("play").replaceChildren("▶ ", el("span", {}, "Play"));
+}
+
+function zoomBy(factor, x = state.x, y = state.y) {
+  show({ zoom: state.zoom * factor, x, y }, { keep: true });
+}
+
+/** Drag, pinch and Ctrl + wheel on one picture move both; a click swaps A and B while they flicker. */
+function listenToPicture(frame) {
+  const fingers = new Map();
+  let moved = false;
+  const spread = () => {
+    const [p, q] = [...fingers.values()];
+    return Math.hypot(p.clientX - q.clientX, p.clientY - q.clientY);
+  };
+  frame.addEventListener("pointerdown", (event) => {
+    fingers.set(event.pointerId, event);
+    moved = false;
+    if (state.zoom > 1) frame.setPointerCapture(event.pointerId);
+  });
+  frame.addEventListener("pointermove", (event) => {
+    const last = fingers.get(event.pointerId);
+    if (!last) return;
+    const before = fingers.size === 2 ? spread() : 0;
+    fingers.set(event.pointerId, event);
+    if (before) return zoomBy(spread() / before);
+    const across = frame.clientWidth * state.zoom;
+    const [dx, dy] = [event.clientX - last.clientX, event.clientY - last.clientY];
+    moved ||= Math.abs(dx) + Math.abs(dy) > 2;
+    const down = (across * DATA.picture.height) / DATA.picture.width;
+    if (state.zoom > 1) show({ x: state.x - dx / across, y: state.y - dy / down }, { keep: true });
+  });
+  for (const end of ["pointerup", "pointercancel", "pointerleave"]) {
+    frame.addEventListener(end, (event) => fingers.delete(event.pointerId));
+  }
+  frame.addEventListener("click", () => state.mode === "flicker" && !moved && swap());
+  frame.addEventListener("keydown", (event) => event.key === "Enter" && state.mode === "flicker" && swap());
+  frame.addEventListener("dblclick", () => state.mode !== "flicker" && zoomBy(state.zoom < MAX_ZOOM ? 2 : 1 / MAX_ZOOM));
+  frame.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && !event.metaKey) return;
+    event.preventDefault();
+    zoomBy(event.deltaY < 0 ? 1.25 : 0.8);
+  }, { passive: false });
+}
+
+function swap() {
+  swapped = !swapped;
+  renderPictures();
+}
+
+function flickerOrNot() {
+  if (state.mode === "flicker" && !flickering && !still.matches) flickering = setInterval(swap, 600);
+  if (state.mode !== "flicker" && flickering) {
+    clearInterval(flickering);
+    flickering = null;
+  }
+  if (state.mode !== "flicker") swapped = false;
+}
+
+function renderStage() {
+  const blind = state.mode === "blind";
+  byId("stage").hidden = blind;
+  byId("look").dataset.mode = state.mode;
+  byId("class").value = DATA.classes.indexOf(state.class);
+  for (const slot of slots) byId(slot).value = state[slot];
+  for (const input of document.querySelectorAll("[name=mode]")) input.checked = input.value === state.mode;
+  for (const input of document.querySelectorAll("[name=epsilon]")) {
+    const has = slots.filter((slot) => radiiOf(state[slot]).includes(+input.value));
+    input.checked = +input.value === state.eps;
+    const note = has.length === 2 ? "" : has.length ? ` (${has[0].toUpperCase()} alone)` : " (neither)";
+    input.nextElementSibling.textContent = input.value + note;
+  }
+  flickerOrNot();
+  if (blind) return;
+  const steps = stepsShown();
+  Object.assign(byId("step"), { max: steps.length - 1, value: steps.indexOf(state.step) });
+  byId("step").setAttribute("aria-valuetext", `step ${state.step} of ${steps.at(-1)}`);
+  byId("step-out").textContent = `step ${state.step} / ${steps.at(-1)}`;
+  byId("zoom-value").textContent = `${+state.zoom.toFixed(1)}×`;
+  renderPictures();
+  renderSource();
+  renderStrip();
+}
+
+/** A and B with all that is said of them. While they flicker, either may stand in the place of A. */
+function renderPictures() {
+  for (const slot of slots) {
+    const shown = swapped && slot === "a" ? "b" : slot;
+    renderFrame(byId(`canvas-${slot}`), shown, byId(`measures-${slot}`));
+    const ascent = ascentOf(state[slot]);
+    byId(`path-${slot}`).replaceChildren(...(ascent ? pathLine(ascent, sourceIn(ascent)) : []));
+    byId(`caption-${slot}`).replaceChildren(...(ascent ? caption(slot, ascent, sourceIn(ascent)) : []));
+  }
+}
+
+function renderFrame(canvas, slot, measures) {
+  const [view, frame] = [VIEWS[state[slot]], canvas.parentElement];
+  const ascent = ascentOf(view.number);
+  const badge = frame.querySelector(".badge");
+  badge.hidden = state.mode !== "flicker";
+  badge.textContent = slot.toUpperCase();
+  badge.className = `badge now ${slot}`;
+  frame.className = `frame ${slot}${state.zoom > 1 ? " movable" : ""}`;
+  renderNothing(frame.querySelector(".nothing"), view, ascent);
+  draw(canvas, ascent && tileOf(ascent, sourceIn(ascent), state.step), state);
+  canvas.setAttribute("aria-label", ascent
+    ? `${view.name}: towards class ${quoted(state.class)} from ${sourceName(ascent, sourceIn(ascent))}, step ${state.step}`
+    : `no picture: ${view.name} at ε = ${state.eps}`);
+  const row = ([name, value]) => el("div", {}, el("dt", {}, name.replace(/^judge: /, "")), el("dd", { title: value }, value));
+  measures.replaceChildren(...(ascent ? [
+    row([`p̄ₜ after ${Math.min(state.step, ascent.steps)} steps`, chance(pAt(ascent, sourceIn(ascent), state.step))]),
+    ...measuresOf(ascent, sourceIn(ascent)).map(row),
+  ] : []));
+}
+
+function renderNothing(nothing, view, ascent) {
+  nothing.hidden = Boolean(ascent);
+  if (ascent) return;
+  const radii = radiiOf(view.number);
+  nothing.replaceChildren(
+    el("span", {}, `No ascent of ${view.name} at ε = ${state.eps}. There is one at`),
+    el("span", {}, radii.map((epsilon) => el("button", { type: "button", onclick: () => show({ eps: epsilon }) }, `ε = ${epsilon}`))));
+}
+
+function pathLine(ascent, source) {
+  const p = (step) => chance(pAt(ascent, source, step));
+  const said = el("p", {}, `p̄ₜ ${p(0)} → `, el("b", {}, p(state.step)));
+  return [pathOf(ascent, source, state.step), said];
+}
+
+/** Measures of the end, then all that decides the picture. */
+function caption(slot, ascent, source) {
+  const told = measuresOf(ascent, source).map(([name, value]) => `${name.replace(/ [↑↓]$/, "")} ${value}`).join(" · ");
+  return [
+    el("p", {}, el("b", { class: `badge ${slot}` }, slot.toUpperCase()), ` ${VIEWS[ascent.view].name}. At the end: ${told}.`),
+    el("p", { class: "provenance" }, provenance(ascent, source, state.step)),
+  ];
+}

@@ -1,0 +1,168 @@
+"use strict";
+// What is shown, and the address that says so: everything after # can be sent to somebody else.
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const VIEWS = DATA.views;
+const START = { images: "a test image", seeds: "a draw from the class's Gaussian", noise: "noise" };
+const MODES = ["side", "flicker", "blind"];
+const TRIALS = 20;
+const MAX_ZOOM = 16;
+
+/** The ascent of a view, a radius and a target class; undefined where there is none. */
+const ASCENTS = new Map(DATA.ascents.map((ascent) => [place(ascent.view, ascent.epsilon, ascent.target), ascent]));
+const RADII = [...new Set(DATA.ascents.map((ascent) => ascent.epsilon))].sort((x, y) => x - y);
+
+const state = {
+  class: DATA.classes[0],
+  eps: DATA.first.epsilon,
+  a: DATA.first.a,
+  b: DATA.first.b,
+  source: 0,
+  step: Infinity, // of the ascent; clamped to the last
+  mode: "side",
+  zoom: 1,
+  x: 0.5, // centre of what is seen, as fractions of the picture
+  y: 0.5,
+  seed: 1, // of the blind test's order
+  answers: "", // l: left, r: right, n: can't tell; one letter a trial
+};
+const opening = { ...state };
+const listeners = [];
+
+function place(view, epsilon, target) {
+  return JSON.stringify([view, epsilon, target]);
+}
+
+function ascentOf(view, target = state.class, epsilon = state.eps) {
+  return ASCENTS.get(place(view, epsilon, target));
+}
+
+function radiiOf(view) {
+  return RADII.filter((epsilon) => ASCENTS.has(place(view, epsilon, DATA.classes[0])));
+}
+
+/** How many sources the chosen views have towards the chosen class. */
+function sourceCount() {
+  return Math.max(1, ...[state.a, state.b].map((view) => ascentOf(view)?.index.length ?? 0));
+}
+
+/** The chosen source, or the last that an ascent has. */
+const sourceIn = (ascent) => Math.min(state.source, ascent.index.length - 1);
+
+/** The steps at which A or B has a picture. */
+function stepsShown() {
+  const steps = [state.a, state.b].flatMap((view) => ascentOf(view)?.frame_steps ?? []);
+  return steps.length ? [...new Set(steps)].sort((x, y) => x - y) : [0];
+}
+
+function nearest(values, wanted) {
+  return values.reduce((best, value) => (Math.abs(value - wanted) <= Math.abs(best - wanted) ? value : best), values[0]);
+}
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+const turned = (value, count) => ((value % count) + count) % count;
+
+/** Change what is shown. `keep`: the address changes without a new entry in the history. */
+function show(changes, { keep = false } = {}) {
+  Object.assign(state, changes);
+  settle();
+  for (const listener of listeners) listener(state);
+  const address = addressOf(state);
+  if (keep) {
+    clearTimeout(waiting.timer);
+    Object.assign(waiting, { address, timer: setTimeout(writeAddress, 200) });
+  } else {
+    writeAddress();
+    if (address !== location.hash) history.pushState(null, "", address);
+  }
+}
+
+/** What the address will be once the slider or the drag rests: browsers refuse hundreds of changes in a row. */
+const waiting = { address: null, timer: null };
+
+function writeAddress() {
+  clearTimeout(waiting.timer);
+  if (waiting.address && waiting.address !== location.hash) history.replaceState(null, "", waiting.address);
+  waiting.address = null;
+}
+
+function settle() {
+  state.source = clamp(state.source, 0, sourceCount() - 1);
+  const steps = stepsShown();
+  state.step = nearest(steps, Math.min(state.step, steps.at(-1)));
+  state.zoom = clamp(state.zoom, 1, MAX_ZOOM);
+  const margin = 0.5 / state.zoom;
+  state.x = clamp(state.x, margin, 1 - margin);
+  state.y = clamp(state.y, margin, 1 - margin);
+}
+
+function addressOf(s) {
+  const fields = { class: s.class, eps: s.eps, a: VIEWS[s.a].key, b: VIEWS[s.b].key };
+  if (s.mode === "blind") Object.assign(fields, { mode: s.mode, seed: s.seed }, s.answers && { answers: s.answers });
+  else Object.assign(fields, { source: s.source, step: s.step, mode: s.mode });
+  if (s.zoom > 1) Object.assign(fields, { zoom: +s.zoom.toFixed(2), x: +s.x.toFixed(3), y: +s.y.toFixed(3) });
+  const told = ([name, value]) => `${name}=${encodeURIComponent(value).replace(/%40/g, "@").replace(/%2C/g, ",")}`;
+  return `#${Object.entries(fields).map(told).join("&")}`;
+}
+
+/** Read an address. What it names and this page lacks is left as it opens, and returned as text. */
+function readAddress(hash) {
+  const read = { ...opening };
+  const unknown = [];
+  const number = (value, low, high) => (value.trim() !== "" && +value >= low && +value <= high ? +value : undefined);
+  const whole = (value, low, high) => (Number.isInteger(number(value, low, high)) ? +value : undefined);
+  const view = (key) => VIEWS.find((each) => each.key === key)?.number;
+  const readers = {
+    class: (value) => DATA.classes.find((name) => name === value),
+    eps: (value) => RADII.find((epsilon) => epsilon === number(value, 0, Infinity)),
+    a: view,
+    b: view,
+    source: (value) => whole(value, 0, Math.max(...DATA.ascents.map((ascent) => ascent.index.length)) - 1),
+    step: (value) => whole(value, 0, Infinity),
+    mode: (value) => MODES.find((mode) => mode === value),
+    zoom: (value) => number(value, 1, MAX_ZOOM),
+    x: (value) => number(value, 0, 1),
+    y: (value) => number(value, 0, 1),
+    seed: (value) => whole(value, 0, 2 ** 32 - 1),
+    answers: (value) => (/^[lrn]*$/.test(value) ? value : undefined),
+  };
+  let fields = [];
+  try {
+    fields = hash.slice(1).split("&").filter(Boolean).map((field) => {
+      const at = field.indexOf("=");
+      return [field.slice(0, at), decodeURIComponent(field.slice(at + 1))];
+    });
+  } catch {
+    unknown.push("an address that is cut off");
+  }
+  for (const [name, value] of fields) {
+    const known = Object.hasOwn(readers, name) ? readers[name](value) : undefined;
+    if (known === undefined) unknown.push(`${name} “${value}”`);
+    else read[name] = known;
+  }
+  return { read, unknown };
+}
+
+/** Build an element. Children are elements or text: nothing is ever read as HTML. */
+function el(tag, attributes = {}, ...children) {
+  const svg = ["svg", "path", "line", "text", "circle", "g", "title", "polyline"].includes(tag);
+  const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
+  }
+  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+const byId = (id) => document.getElementById(id);
+
+/** A probability for people: three decimals, and no false certainty. */
+function chance(p) {
+  if (p === null || p === undefined) return "unknown";
+  if (p < 0.0005) return "< 0.001";
+  return p >= 0.9995 ? "> 0.999" : p.toFixed(3);
+}
+
+const signed = (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−"));

@@ -1,0 +1,185 @@
+"""What the page's controls show is what the ascents hold."""
+
+import pytest
+
+from tests.page.conftest import DRAWN, GAUSSIAN, SEEDS, STANDARD, expect, shown, until
+from tests.test_gallery import CLASSES
+
+
+def test_the_page_opens_with_the_claim_and_each_control_shows_what_it_names(open_page, example):
+    page = open_page()
+    expect(page, example, STANDARD)
+    assert (shown(page, "canvas-source") == example[1][STANDARD, 2.0, CLASSES[0]].frames[0, 0]).all()
+    page.select_option("#class", label=CLASSES[2])
+    expect(page, example, STANDARD, target=2)
+    page.get_by_label("1", exact=True).check(force=True)
+    expect(page, example, STANDARD, target=2, epsilon=1.0)
+    page.select_option("#a", label="adversarial-1, unsmoothed")
+    expect(page, example, "adversarial-1, unsmoothed", target=2, epsilon=1.0)
+    page.select_option("#b", label=STANDARD)
+    expect(page, example, "adversarial-1, unsmoothed", STANDARD, target=2, epsilon=1.0)
+    page.locator("#sources button").nth(1).click()
+    expect(page, example, "adversarial-1, unsmoothed", STANDARD, target=2, epsilon=1.0, source=1)
+    page.locator("#step").fill("1")
+    expect(page, example, "adversarial-1, unsmoothed", STANDARD, target=2, epsilon=1.0, source=1, frame=1)
+    page.locator("#strip button").nth(3).click()
+    expect(page, example, "adversarial-1, unsmoothed", STANDARD, target=3, epsilon=1.0, source=1, frame=1)
+
+
+def test_every_picture_says_what_it_is(open_page, example):
+    page = open_page("#source=1&step=6")
+    ascent = example[1][GAUSSIAN, 2.0, CLASSES[0]]
+    caption = page.locator("#caption-b").inner_text()
+    for value in ("gaussian-0.5 hash-gaussian-0.5", "σ = 0.5", "N = 16", "ε = 2", "RMS 0.1443", "step 6 of 9",
+                  "each of 0.2", "seed 7", "test image 1", CLASSES[0], CLASSES[1], "0123456789ab", "‖δ‖ 2.00",
+                  f"{ascent.p_path[6, 1]:.3f}", f"{ascent.p_before[1]:.3f}", f"{ascent.p_after[1]:.3f}",
+                  "class-mean cosine 0.123", "high frequencies 0.80",
+                  f"judge: neighbours “{CLASSES[1]}” → “{CLASSES[0]}”",
+                  f"split-half cosine {ascent.split_half[1]:.2f}"):  # fmt: skip
+        assert value in caption
+    assert "discriminant" not in caption
+    assert page.locator("#measures-b").evaluate("e => getComputedStyle(e).opacity") == "0"
+    page.locator("#figure-b .frame").focus()
+    until(page, "getComputedStyle(document.getElementById('measures-b')).opacity === '1'")
+    assert "class-mean cosine" in page.locator("#measures-b").inner_text()
+    assert page.evaluate("[...document.querySelectorAll('canvas')].every(c => c.getAttribute('aria-label'))")
+    assert page.locator("#config").inner_text() == "0123456789ab"
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_link_restores_what_is_shown_and_back_and_forward_walk_it(open_page, example):
+    page = open_page()
+    page.select_option("#class", label=CLASSES[3])
+    page.select_option("#b", label="adversarial-1, unsmoothed")
+    page.locator("#sources button").nth(2).click()
+    page.locator("#step").fill("2")
+    for _ in range(2):
+        page.keyboard.press("+")
+    until(page, "location.hash.includes('zoom=4')")
+    address = page.evaluate("location.hash")
+    again = open_page(address)
+    assert again.evaluate("location.hash") == address
+    assert again.locator("#zoom-value").inner_text() == "4×"
+    assert (shown(again, "canvas-a") == shown(page, "canvas-a")).all()
+    again.keyboard.press("0")
+    expect(again, example, STANDARD, "adversarial-1, unsmoothed", target=3, source=2, frame=2)
+    page.keyboard.press("0")
+    page.go_back()
+    expect(page, example, STANDARD, "adversarial-1, unsmoothed", target=3)
+    page.go_back()
+    expect(page, example, STANDARD, target=3)
+    page.go_forward()
+    expect(page, example, STANDARD, "adversarial-1, unsmoothed", target=3)
+
+
+def test_a_link_to_what_is_not_there_says_so(open_page, example):
+    page = open_page("#class=<img src=x onerror=alert(1)>&eps=9&a=none&source=1e9&zoom=nan&x&mode=%E0%A4%A")
+    assert page.locator("#notice").inner_text().startswith("This link names what this page does not have")
+    page.goto(example[0] + "#class=<img%20src=x%20onerror=alert(1)>&a=standard@0")
+    assert "class “<img src=x onerror=alert(1)>”" in page.locator("#notice").inner_text()
+    expect(page, example, STANDARD)
+
+
+def test_keys_do_what_the_help_says(open_page, example):
+    page = open_page()
+    for key, changes in (("]", {"target": 1}), ("[", {}), ("ArrowDown", {"source": 1}), ("ArrowUp", {}),
+                         ("ArrowLeft", {"frame": 2}), ("ArrowRight", {})):  # fmt: skip
+        page.keyboard.press(key)
+        expect(page, example, STANDARD, **changes)
+    page.keyboard.press("?")
+    assert page.locator("#keys").is_visible()
+    page.keyboard.press("]")
+    page.keyboard.press("Escape")
+    expect(page, example, STANDARD)
+    page.keyboard.press(" ")
+    until(page, "document.getElementById('step-out').textContent === 'step 3 / 9'")
+    page.keyboard.press(" ")
+    page.wait_for_timeout(500)
+    expect(page, example, STANDARD, frame=int(page.locator("#step").input_value()))
+    assert page.locator("#step").input_value() in "12"
+
+
+def test_zoom_and_drag_move_both_views_alike(open_page, example):
+    page = open_page("#zoom=2&x=0.25&y=0.25")
+    enlarged = {}
+    for slot, view in (("a", STANDARD), ("b", GAUSSIAN)):
+        enlarged[slot] = example[1][view, 2.0, CLASSES[0]].frames[3, 0].repeat(2, 1).repeat(2, 2)
+        assert (shown(page, f"canvas-{slot}") == enlarged[slot][:, :8, :8]).all()
+    box = page.locator("#canvas-a").bounding_box()
+    page.mouse.move(box["x"] + 300, box["y"] + 300)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300 - box["width"], box["y"] + 300, steps=3)
+    page.mouse.up()
+    for slot, picture in enlarged.items():
+        assert (shown(page, f"canvas-{slot}") == picture[:, :8, 8:]).all()
+
+
+def test_flicker_alternates_a_and_b_in_one_place(open_page, example):
+    page = open_page()
+    page.keyboard.press("f")
+    assert not page.locator("#canvas-b").is_visible()
+    pictures = {view: example[1][view, 2.0, CLASSES[0]].frames[3, 0] for view in (STANDARD, GAUSSIAN)}
+    for letter, view in (("B", GAUSSIAN), ("A", STANDARD)):
+        until(page, f"document.querySelector('#figure-a .badge.now').textContent === '{letter}'")
+        assert (shown(page, "canvas-a") == pictures[view]).all()
+    page.keyboard.press("f")
+    expect(page, example, STANDARD)
+
+
+def test_what_a_view_lacks_is_said_in_its_place(open_page, example):
+    page = open_page("#eps=1&b=gaussian-0.5@0.5,seeds")
+    nothing = page.locator("#figure-b .nothing")
+    assert f"No ascent of {SEEDS} at ε = 1" in nothing.inner_text()
+    assert page.locator("#caption-b").inner_text() == ""
+    assert "1 (A alone)" in page.locator("#epsilon").inner_text()
+    nothing.get_by_role("button", name="ε = 2").click()
+    expect(page, example, STANDARD, SEEDS)
+    assert "seed 0 of class" in page.locator("#caption-b").inner_text()
+    page.keyboard.press("b")
+    assert "No blind test of these two" in page.locator("#blind").inner_text()
+
+
+def test_tables_and_curves_mark_the_chosen_views(open_page):
+    page = open_page()
+    chosen = page.locator("#summary tr.chosen")
+    names = [row.partition("\t")[0].replace("\u00a0", " ") for row in chosen.all_inner_texts()]
+    assert names == [f"{STANDARD}1 A", f"{GAUSSIAN}3 B"]  # the numbers: of remarks
+    assert "0.25" in chosen.first.inner_text() and "[0.13, 0.38]" in chosen.first.inner_text()
+    assert "–" in chosen.first.inner_text()
+    assert f"{STANDARD}: N is too small <b>" in page.locator("#summary .flags").inner_text()
+    assert "Class-mean cosine ↑" in page.locator("#summary thead").inner_text()
+    assert page.locator("#summary tbody tr").count() == 4
+    page.get_by_label("1", exact=True).check(force=True)
+    assert page.locator("#summary tbody tr").count() == 3
+    assert page.locator("#curves .series.marked").count() == 2
+    assert (
+        "A is unsmoothed: it has no certificate. B: gaussian-0.5, σ = 0.5." in page.locator("#curves-note").inner_text()
+    )
+    page.select_option("#b", label="adversarial-1, unsmoothed")
+    assert page.locator("#curves .series.marked").count() == 0
+
+
+@pytest.mark.parametrize(("mode", "width"), [("side", 390), ("flicker", 390), ("blind", 390), ("side", 821)])
+def test_nothing_is_cut_off_or_squeezed(open_page, mode, width):
+    page = open_page(f"#mode={mode}")
+    page.set_viewport_size({"width": width, "height": 844})
+    until(page, DRAWN)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    wide = """[...document.querySelectorAll('button, select, canvas')]
+        .filter(e => e.checkVisibility() && !e.closest('.scroll'))
+        .filter(e => e.getBoundingClientRect().right > innerWidth || e.clientWidth < 20).map(e => e.outerHTML)"""
+    assert page.evaluate(wide) == []
+
+
+def test_the_theme_follows_the_system_until_it_is_chosen(open_page):
+    page = open_page()
+    colour = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(colour)
+    page.emulate_media(color_scheme="dark")
+    dark = page.evaluate(colour)
+    assert light != dark
+    page.click("#theme")
+    assert page.locator("#theme").inner_text() == "Theme: light" and page.evaluate(colour) == light
+    page.emulate_media(color_scheme="light")
+    page.click("#theme")
+    assert page.evaluate(colour) == dark

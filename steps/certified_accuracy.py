@@ -16,7 +16,7 @@ import pandas as pd
 from steps.maths.confidence import interval
 from steps.run.command import main, option
 from steps.run.errors import BadInput
-from steps.run.figure import plt, save_figure
+from steps.run.figure import MARKERS, SIZES, plt, save_figure, view_colour
 from steps.run.files import write_text
 
 SPACING = 0.25
@@ -30,7 +30,7 @@ class Config:
     """Draw certified accuracy against radius."""
 
     tables: tuple[Path, ...] = option("tables (.tsv) that the certify step wrote, each with its .json")
-    out: Path = option("where the PNG goes; the CSV and .summary.csv go beside it")
+    out: Path = option("where the figure goes (.png, .pdf or .svg); the CSV and .summary.csv go beside it")
     published: str = option("draw published figures of this dataset too: cifar10, imagenet; empty: none", default="")
 
 
@@ -138,22 +138,26 @@ def _published(dataset: str) -> pd.DataFrame:
 
 
 def _draw(read: list[Table], frame: pd.DataFrame, published: pd.DataFrame, out: Path) -> None:
-    figure, axes = plt.subplots(figsize=(7, 4.4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(5, 3.6), layout="constrained")
     furthest = 0.0
-    for table in read:
+    for number, table in enumerate(read):
+        style = {
+            "color": view_colour(table.facts["model"], table.facts["sigma"]),
+            "marker": MARKERS[number % len(MARKERS)],
+        }
         rows, grid = table.rows, table.facts.get("mode") == "grid"
         certified = rows.radius[rows.correct == 1].to_numpy()
         radii = table.radii if grid else np.unique(np.concatenate([[0.0], certified]))
         radii = radii[: 1 + int(np.searchsorted(radii, certified.max(initial=0), "right"))]
         values = np.array([certified_accuracy(rows, radius)[:3] for radius in radii])
         if grid:  # the radii of interest alone were decided: points
-            (line,) = axes.plot(radii, values[:, 0], marker="o", markersize=4, linewidth=1, label=table.label)
-            axes.fill_between(radii, values[:, 1], values[:, 2], alpha=0.15, color=line.get_color(), lw=0)
+            axes.plot(radii, values[:, 0], label=table.label, **style)
+            axes.fill_between(radii, values[:, 1], values[:, 2], alpha=0.15, color=style["color"], lw=0)
         else:  # a staircase that falls just behind each certified radius
             radii, values = np.append(radii, radii[-1]), np.vstack([values, [0, *interval(0, len(rows))]])
             label = f"{table.label} (ACR {floor(1000 * average_certified_radius(rows)) / 1000:.3f})"
-            (line,) = axes.step(radii, values[:, 0], where="pre", label=label)
-            axes.fill_between(radii, values[:, 1], values[:, 2], step="pre", alpha=0.15, color=line.get_color(), lw=0)
+            axes.step(radii, values[:, 0], where="pre", label=label, markevery=0.1, **style)
+            axes.fill_between(radii, values[:, 1], values[:, 2], step="pre", alpha=0.15, color=style["color"], lw=0)
         furthest = max(furthest, radii[-1])
     best = frame[frame.model == ENVELOPE]
     if best[best.accuracy > 0].sigma.nunique() > 1:
@@ -161,11 +165,11 @@ def _draw(read: list[Table], frame: pd.DataFrame, published: pd.DataFrame, out: 
     for number, (sigma, curve) in enumerate(published.groupby("sigma")):
         label = f"{curve.model.iloc[0]}, {curve.source.iloc[0]}" if number == 0 else None
         axes.plot(curve.radius, curve.accuracy, color="grey", linestyle="--", linewidth=0.8, label=label)
-        axes.annotate(f"σ = {sigma:g}", (0.02, curve.accuracy.iloc[0]), color="grey", fontsize=7)
+        axes.annotate(f"σ = {sigma:g}", (0.02, curve.accuracy.iloc[0]), color="grey", fontsize=SIZES["note"])
     axes.set(xlabel="L2 radius (pixel values in [0, 1])", ylabel="certified accuracy", ylim=(0, 1))
     axes.set_xlim(0, 1.02 * furthest or 1)
-    axes.set_title(_title(read), fontsize=10)
-    axes.legend(fontsize=8)
+    axes.set_title(_title(read))
+    axes.legend()
     save_figure(figure, out)
 
 

@@ -17,7 +17,7 @@ from steps.nets.architectures import build_seeded
 from steps.nets.model import Identity, save_model
 
 ROOT = Path(__file__).parents[1]
-ODD = "-a \"cat's\" <script>{x}\\ $x^ 100% & 猫"
+ODD = '-a "cat\'s" <script>{x}\\ $x^ 100% & 猫'
 """A class name with whatever a folder's name may have."""
 
 torch.set_num_threads(1)

@@ -1,104 +1,264 @@
-import dataclasses
+import base64
+import io
 import itertools
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from steps import ascend, montage
-from steps.data.ascents import read_ascent
+from steps.data.ascents import Ascent, Settings, read_ascent, write_ascent
+from steps.figures import designs
+from steps.figures.grid import enlarged, scale_of
 from steps.run.errors import BadInput
+
+SIDE, SOURCES, FRAMES = 6, 10, 3
+ODD = ("a b", 'it\'s "x"', "back\\slash", "<script>alert(1)</script>", "$x$", "名前", "&amp;", "ß/ö", "nan", "-" * 90)
+
+
+def invented(number: int = 0, start: str = "images", **changes) -> Ascent:
+    """Return an ascent with random pictures and numbers of its own."""
+    draw = np.random.default_rng(number)
+    settings = Settings(
+        model="gaussian-0.5", model_hash=f"{number:012x}", objective="gaussian", sigma=0.5, target="3", epsilon=2.0,
+        step=0.2, steps=30, draws=16, check_draws=256, seed=7, classes=tuple("0123456789"), device="cpu", data="",
+        code="", start=start,
+    )  # fmt: skip
+    frames = draw.integers(0, 256, (FRAMES, SOURCES, 1, SIDE, SIDE), dtype=np.uint8)
+    unit = draw.uniform(size=(3, SOURCES))
+    return Ascent(
+        settings=replace(settings, **changes), source=frames[0] / np.float32(255), end=frames[-1] / np.float32(255),
+        frames=frames, frame_steps=np.array([0, 15, 30]), index=np.arange(SOURCES), label=np.arange(SOURCES) % 3,
+        p_path=draw.uniform(size=(30, SOURCES)), p_before=unit[0], p_after=unit[1], norm=2 * unit[1],
+        split_half=unit[2],
+    )  # fmt: skip
 
 
 @pytest.fixture
-def ascents(model, dataset, tmp_path):
-    """Files of two views at two epsilons towards two classes, in that order."""
-    paths = []
-    for sigma, epsilon, target in itertools.product((0.0, 0.5), (1.0, 2.0), ("3", "7")):
-        out = tmp_path / f"sigma={sigma}" / f"eps={epsilon}" / f"class={target}.npz"
-        ascend.run(
-            ascend.Config(
-                model=model, data=dataset, out=out, target=target, sigma=sigma, epsilon=epsilon,
-                images=4, steps=2, step=0.5, draws=2, check_draws=4,
-            )
-        )  # fmt: skip
-        paths.append(out)
-    return paths
+def write(tmp_path):
+    """Write ascents to files and return their paths."""
+
+    def written(ascents: list[Ascent]) -> tuple:
+        paths = tuple(tmp_path / "ascents" / f"{number}.npz" for number in range(len(ascents)))
+        for path, ascent in zip(paths, ascents, strict=True):
+            write_ascent(path, ascent)
+        return paths
+
+    return written
 
 
-def pictures_in(path, ascent_files):
-    """Which source and end pictures of the ascents stand, pixel for pixel and enlarged, in the montage."""
-    canvas = np.asarray(Image.open(path).convert("RGB"))
-    scale = montage.CELL // 8
-    found = set()
-    for file, (name, pictures) in itertools.product(
-        ascent_files, (("source", lambda a: a.source), ("end", lambda a: a.end))
+def drawn(path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def place(canvas: np.ndarray, picture: np.ndarray, scale: int) -> tuple[int, int]:
+    """Return (y, x) of the first place where `picture` stands in `canvas`, enlarged `scale` times, pixel by pixel."""
+    block = enlarged(picture, scale)
+    height, width = block.shape[:2]
+    windows = np.lib.stride_tricks.sliding_window_view(canvas[:, :, 0], (height, width))[..., ::scale, ::scale]
+    small = block[::scale, ::scale, 0]
+    for y, x in zip(
+        *np.nonzero((windows[..., 0, 0] == small[0, 0]) & (windows[..., -1, -1] == small[-1, -1])), strict=True
     ):
-        for number, picture in enumerate(pictures(read_ascent(file))):
-            # The upper half: the corner below bears a number.
-            half = (picture[0, :4].repeat(scale, 0).repeat(scale, 1) * 255).round().astype(int)
-            windows = np.lib.stride_tricks.sliding_window_view(canvas[:, :, 0], half.shape)[:, :, 0, 0]
-            for y, x in zip(*np.nonzero(np.abs(windows.astype(int) - half[0, 0]) <= 1), strict=True):
-                if np.abs(canvas[y : y + half.shape[0], x : x + half.shape[1], 0] - half).max() <= 1:
-                    found.add((file, name, number))
-                    break
-    return found
+        if np.array_equal(canvas[y : y + height, x : x + width], block):
+            return int(y), int(x)
+    raise AssertionError("the picture is not in the canvas")
 
 
-@pytest.mark.parametrize(
-    ("kind", "chosen", "shown"),
-    [
-        ("headline", lambda path: "eps=2.0" in str(path), 1),
-        ("eps", lambda path: "eps=2.0" in str(path), 3),
-        ("class", lambda path: "class=7" in str(path), 4),
-    ],
-)
-def test_a_montage_shows_every_source_and_end_enlarged_pixel_by_pixel(ascents, tmp_path, kind, chosen, shown):
-    files = tuple(path for path in ascents if chosen(path))
+def assert_table(places: list[list[tuple[int, int]]]) -> None:
+    """Check that places make a table: one height a row, one left edge a column, both growing."""
+    heights, edges = (
+        [{y for y, _ in row} for row in places],
+        [{x for _, x in column} for column in zip(*places, strict=True)],
+    )
+    assert all(len(found) == 1 for found in heights + edges)
+    assert heights == sorted(heights, key=min) and edges == sorted(edges, key=min)
+    assert len(set(map(min, heights))) == len(places) and len(set(map(min, edges))) == len(places[0])
+
+
+VIEWS = ({"model": "standard", "sigma": 0.0}, {"model": "gaussian-0.5", "sigma": 0.5})
+
+
+@pytest.fixture
+def table():
+    """Ascents of two views towards two classes, view by view."""
+    cells = itertools.product(VIEWS, ("3", "7"))
+    return [invented(number, target=target, **view) for number, (view, target) in enumerate(cells)]
+
+
+def measures(ascents: list[Ascent], path) -> pd.DataFrame:
+    """Write a table as the align step does; judges see what the index says: target, other, or (qda) do not judge."""
+    rows = [
+        {"view": a.settings.view, "epsilon": a.settings.epsilon, "target": a.settings.target, "index": index,
+         "label": "nan", "knn_after": a.settings.target, "qda_after": "" if index == 1 else "0",
+         "net_after": a.settings.target if k else "9"}
+        for k, a in enumerate(ascents)
+        for index in a.index
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows)
+    frame.to_csv(path, index=False)
+    return frame
+
+
+def test_ascents_of_a_model_are_shown_pixel_by_pixel(model, dataset, tmp_path):
+    out = tmp_path / "a.npz"
+    known = {"model": model, "data": dataset, "out": out, "target": "3", "sigma": 0.5, "epsilon": 1.0}
+    ascend.run(ascend.Config(**known, images=4, steps=2, step=0.5, draws=2, check_draws=4))
+    montage.run(montage.Config(kind="class", ascents=(out,), out=tmp_path / "m.png"))
+    canvas, ascent, scale = drawn(tmp_path / "m.png"), read_ascent(out), scale_of(8, 4, 2)
+    assert_table([[place(canvas, p, scale) for p in row] for row in (ascent.source, ascent.end)])
+
+
+@pytest.mark.parametrize(("kind", "blocks"), [("headline", 1), ("eps", 3)])
+def test_views_are_rows_and_classes_columns_below_their_sources(table, write, tmp_path, kind, blocks):
     out = tmp_path / "m.png"
-    montage.run(montage.Config(kind=kind, ascents=files, out=out))
-    found = pictures_in(out, files)
-    assert found >= set(itertools.product(files, ("source",), range(shown)))
-    assert {entry for entry in found if entry[1] == "end"} == set(itertools.product(files, ("end",), range(shown)))
-    first = out.read_bytes()
-    montage.run(montage.Config(kind=kind, ascents=files, out=out))
-    assert out.read_bytes() == first
+    montage.run(montage.Config(kind=kind, ascents=write(table), out=out))
+    canvas, scale = drawn(out), scale_of(SIDE, 2, 3 * blocks)
+    rows = [pick for k in range(blocks) for pick in ([table[0].source[k], table[1].source[k]],
+            [table[0].end[k], table[1].end[k]], [table[2].end[k], table[3].end[k]])]  # fmt: skip
+    assert_table([[place(canvas, picture, scale) for picture in row] for row in rows])
 
 
-def test_captions_say_what_decides_the_picture(ascents):
-    read = [read_ascent(path) for path in ascents]
-    text = montage.caption(read)
-    for value in (
-        "ε = 1, 2",
-        "0.125, 0.25",
-        "2 steps of 0.5, 1",
+def test_a_class_montage_shows_the_first_sources_at_every_epsilon(write, tmp_path):
+    ascents = [invented(k, epsilon=e, **view) for k, (view, e) in enumerate(itertools.product(VIEWS, (2.0, 4.0)))]
+    made = montage.run(montage.Config(kind="class", ascents=write(ascents), out=tmp_path / "m.png"))
+    rows = [ascents[0].source, *(a.end for a in ascents)]
+    canvas, scale = drawn(tmp_path / "m.png"), scale_of(SIDE, designs.SOURCES, 5)
+    assert_table([[place(canvas, picture, scale) for picture in row[: designs.SOURCES]] for row in rows])
+    assert made.columns == [f"image #{k}" for k in range(designs.SOURCES)]
+
+
+def test_verdicts_count_the_judges_that_judge(table, write, tmp_path):
+    measures(table, tmp_path / "align.csv")
+    config = montage.Config("headline", write(table), tmp_path / "m.png", measures=(tmp_path / "align.csv",))
+    made = montage.run(config)
+    assert [row.right for row in made.rows] == [None, ["1/3", "2/3"], ["2/3", "2/3"]]
+    assert made.rows[1].left == [f"{a.p_after[0]:.2f}" for a in table[:2]]
+    second = designs.by_target(table, montage.read_verdicts(config.measures), blocks=2).rows[4]
+    assert second.right == ["1/2", "2/2"]  # no judge that has nothing to say
+    assert "how many of the judges" in made.caption and "judges" not in designs.by_target(table, {}, blocks=1).caption
+
+
+def test_a_picture_without_a_verdict_is_named(table, write, tmp_path):
+    frame, path = measures(table, tmp_path / "align.csv"), tmp_path / "align.csv"
+    frame[~((frame.view == table[3].settings.view) & (frame.target == "7") & (frame["index"] == 0))].to_csv(
+        path, index=False
+    )
+    with pytest.raises(BadInput, match=r"gaussian-0.5, smoothed with σ = 0.5, ε = 2, class '7', image #0"):
+        montage.run(montage.Config("headline", write(table), tmp_path / "m.png", measures=(path,)))
+    frame[:0].to_csv(path, index=False)
+    with pytest.raises(BadInput, match="no rows"):
+        montage.read_verdicts((path,))
+    path.write_text("view,epsilon\n")
+    with pytest.raises(BadInput, match="align.csv is not a table that the align step wrote"):
+        montage.read_verdicts((path,))
+
+
+def test_the_ladder_rises_and_amplifies_the_change(write, tmp_path):
+    ascents = [invented(k, epsilon=e, **view) for k, (view, e) in enumerate(itertools.product(VIEWS, (4.0, 2.0)))]
+    made = montage.run(montage.Config(kind="ladder", ascents=write(ascents), out=tmp_path / "m.png"))
+    canvas, scale = drawn(tmp_path / "m.png"), scale_of(SIDE, 3, 4)
+    rows = []
+    for high, low in (ascents[:2], ascents[2:]):
+        rows.append([low.source[0], low.end[0], high.end[0]])
+        change = [np.clip(0.5 + 5 * (a.end[0].astype(float) - a.source[0]), 0, 1) for a in (low, high)]
+        rows.append([np.full_like(change[0], 0.5), *change])
+        assert change[0].min() == 0 and change[0].max() == 1
+    found = [[place(canvas, picture, scale) for picture in row[1:]] for row in rows]
+    assert_table(found)
+    assert (canvas[found[1][0][0] + 5, found[1][0][1] - 20] == 128).all()  # left of the change: none, at the source
+    assert made.columns == ["source", "ε = 2, RMS 0.33", "ε = 4, RMS 0.67"]
+    assert made.rows[0].left == ["0", f"{ascents[1].p_after[0]:.2f}", f"{ascents[0].p_after[0]:.2f}"]
+    assert made.rows[1].left == ["", *(f"‖δ‖ {a.norm[0]:.2f}" for a in (ascents[1], ascents[0]))]
+
+
+def test_the_sweep_has_sigmas_as_rows_and_draws_as_columns(write, tmp_path):
+    grid = [(sigma, n) for sigma in (0.25, 1.0) for n in (1, 4, 16)]
+    ascents = [invented(k, model=f"gaussian-{s:g}", sigma=s, draws=n) for k, (s, n) in enumerate(grid)]
+    made = montage.run(montage.Config(kind="sweep", ascents=write(ascents), out=tmp_path / "m.png"))
+    canvas, scale = drawn(tmp_path / "m.png"), scale_of(SIDE, 4, 2)
+    assert_table([[place(canvas, a.end[0], scale) for a in row] for row in (ascents[:3], ascents[3:])])
+    assert made.columns == ["source", "N = 1", "N = 4", "N = 16"]
+    assert made.rows[1].right == ["", *(f"cos {a.split_half[0]:.2f}" for a in ascents[3:])]
+
+
+def test_the_synthesis_shows_seeds_above_their_ends(write, tmp_path):
+    ascents = [replace(invented(k, start="seeds", target=t)) for k, t in enumerate(("3", "7"))]
+    made = montage.run(montage.Config(kind="synthesis", ascents=write(ascents), out=tmp_path / "m.png"))
+    canvas, scale = drawn(tmp_path / "m.png"), scale_of(SIDE, 2, 2)
+    assert_table(
+        [[place(canvas, p[0], scale) for p in row] for row in ([a.source for a in ascents], [a.end for a in ascents])]
+    )
+    assert made.rows[1].label.endswith("from seeds") and "Gaussian fitted" in made.caption
+    with pytest.raises(BadInput, match="starts from images"):
+        montage.run(montage.Config(kind="synthesis", ascents=write([invented()]), out=tmp_path / "m.png"))
+
+
+def test_captions_say_what_decides_the_picture(table):
+    other = replace(table[3], settings=replace(table[3].settings, epsilon=4.0))
+    text = designs.made_by([*table, other])
+    values = (
+        "ε = 2, 4 in",
+        "0.333, 0.667",
+        "30 steps of 0.2",
         "σ = 0.5",
-        "N = 2",
-        "seed 0",
-        read[0].settings.model_hash,
-    ):
-        assert value in text
+        "N = 16",
+        "seed 7",
+        table[0].settings.model_hash,
+    )
+    assert all(value in text for value in values)
 
 
-def test_ascents_that_do_not_belong_together_are_refused(ascents, tmp_path):
-    out = tmp_path / "m.png"
-    for kind, files, said in (
-        ("headline", ascents, "do not make a table of 2 views by 2 classes"),
-        ("headline", ascents[:1] + ascents[5:6], "do not make a table"),
-        ("class", ascents, "one target class"),
-        ("class", [], "no ascents"),
-        ("collage", ascents, "'collage' is unknown: choose from headline, eps, class"),
-        ("class", [tmp_path / "none.npz"], "no ascent at .*none.npz"),
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_every_format_is_the_same_again_and_draws_any_class_name(write, tmp_path, suffix):
+    cells = itertools.product(VIEWS, ODD)
+    odd = [invented(k, **view, target=target, classes=ODD) for k, (view, target) in enumerate(cells)]
+    out = tmp_path / f"m.{suffix}"
+    contents = []
+    for _ in range(2):
+        montage.run(montage.Config(kind="headline", ascents=write(odd), out=out))
+        contents.append(out.read_bytes())
+    assert contents[0] == contents[1]
+    if suffix == "pdf":
+        assert contents[0].startswith(b"%PDF-") and contents[0].rstrip().endswith(b"%%EOF")
+        assert b"CreationDate" not in contents[0] and b"/Type /Font" in contents[0]
+    if suffix == "svg":
+        root = ElementTree.fromstring(contents[0])
+        words = ["".join(node.itertext()).replace("\N{NO-BREAK SPACE}", " ") for node in root.findall(".//{*}text")]
+        assert {"a b", "$x$", "名前", "&amp;"} <= set(words) and any("seed 7" in line for line in words)
+        (image,) = root.findall(".//{*}image")
+        data = re.sub(r"\s", "", image.get("{http://www.w3.org/1999/xlink}href").partition(",")[2])
+        canvas = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+        assert place(canvas, odd[0].end[0], scale_of(SIDE, len(ODD), 3)) and "pixelated" in image.get("style")
+
+
+def test_ascents_that_do_not_belong_together_are_refused(table, write, tmp_path):
+    files, lone = write(table), tmp_path / "none.npz"
+    other = replace(table[0], settings=replace(table[0].settings, epsilon=4.0))
+    foreign = replace(table[0], settings=replace(table[0].settings, classes=("cat", "3")))
+    for kind, chosen, said in (
+        ("headline", files[:3], "3 ascents do not make a table of 2 views by 2 classes"),
+        ("ladder", files[:1] * 2, "do not make a table"),
+        ("class", files, "one target class, but the ascents have target 3, 7"),
+        ("sweep", files, "one target class"),
+        ("class", (), "no ascents"),
+        ("collage", files, "'collage' is unknown: choose from headline, eps, class, ladder, sweep, synthesis"),
+        ("headline", (*files, lone), "no ascent at .*none.npz"),
     ):
         with pytest.raises(BadInput, match=said):
-            montage.run(montage.Config(kind=kind, ascents=tuple(files), out=out))
-    assert not out.exists()
-
-
-def test_long_and_foreign_class_names_are_drawn(ascents, tmp_path):
-    read = [read_ascent(path) for path in ascents if "class=3" in str(path)]
-    named = tuple(f"名前 <b>{k}</b> $x_{k}$ " + "long " * 9 for k in range(10))
-    for ascent in read:
-        object.__setattr__(ascent, "settings", dataclasses.replace(ascent.settings, classes=named))
-    rows, columns, title = montage.by_class(read)
-    montage.draw(rows, columns, title, montage.caption(read), tmp_path / "m.png")
+            montage.run(montage.Config(kind=kind, ascents=chosen, out=tmp_path / "m.png"))
+    moved = replace(table[3], index=table[3].index + 1)
+    for chosen, said in (
+        ([*table, other], "have epsilon 2.0, 4.0"),
+        ([*table, foreign], "different datasets"),
+        ([*table[:3], moved], "start from different images"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            montage.run(montage.Config(kind="eps", ascents=write(chosen), out=tmp_path / "m.png"))
+    with pytest.raises(BadInput, match=r"m.jpg: its suffix must be one of .png, .pdf, .svg"):
+        montage.run(montage.Config(kind="headline", ascents=write(table), out=tmp_path / "m.jpg"))
+    assert not list(tmp_path.glob("m.*"))

@@ -165,10 +165,10 @@ def test_without_anything_to_certify_there_is_no_certified_accuracy(tmp_path):
         ("steps/maths/ascent.py", '"""Targeted ascent', '"""Ascent', {}),
         ("steps/maths/confidence.py", "(1 - coverage) / 2", "(1 - coverage) / 3", None),
         (
-            "steps/montage.py",
-            "GAP = 4",
-            "GAP = 5",
-            {"montage_class": 2, "montage_eps": 1, "montage_headline": 1},
+            "steps/figures/designs.py",
+            "SOURCES = 8",
+            "SOURCES = 9",
+            MONTAGES | {"montage_headline": 1, "montage_animation": 2},
         ),
     ],
     ids=["formula", "comment", "docstring", "interval", "montage"],
@@ -203,13 +203,32 @@ def test_anyones_pictures_with_any_class_names(tmp_path, folder):
     experiment = copy.deepcopy(TINY)
     experiment["dataset"] = {"kind": "imagefolder", "root": str(folder), "size": 16}
     experiment["ascend"] |= {"classes": "all", "views": [{"model": "standard", "sigma": 0}]}
+    experiment["align"] |= {"judge_fit": 4, "judge_held_out": 1}
     write_config(copy_project(tmp_path / "project"), experiment)
-    montage = tmp_path / f"project/results/tiny/montage/class={class_in_path(ODD)}.png"
-    done = snakemake(tmp_path / "project", "--cores", "2", str(montage.relative_to(tmp_path / "project")))
-    assert done.returncode == 0 and montage.is_file(), done.stdout + done.stderr
+    results = tmp_path / "project/results/tiny"
+    wanted = [
+        f"montage/class={class_in_path(ODD)}.png",
+        f"montage/animation/class={class_in_path(ODD)}.png",
+        "index.html",
+    ]
+    done = snakemake(tmp_path / "project", "--cores", "2", "--", *(f"results/tiny/{path}" for path in wanted))
+    assert done.returncode == 0 and all((results / path).is_file() for path in wanted), done.stdout + done.stderr
+    page = (results / "index.html").read_text()
+    assert "<script>{x}" not in page and "100% & " not in page
     shutil.rmtree(folder / "train")
     done = snakemake(tmp_path / "project", "-n")
     assert done.returncode != 0 and "experiment tiny: no folder" in done.stdout + done.stderr
+
+
+def test_the_report_has_figures_tables_and_the_page_with_their_captions(project):
+    wanted = ["montage/headline.png", "measures.png", "align/summary.md", "index.html"]
+    report = project / "report.html"
+    done = snakemake(project, "--report", str(report), "--", *(f"results/tiny/{path}" for path in wanted))
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = report.read_text()
+    for said in ("Montages", "Curves", "Tables", "Page", "tiny"):
+        assert f'"{said}"' in text
+    report.unlink()
 
 
 def test_dag_can_be_drawn(project):
@@ -265,7 +284,7 @@ def test_a_failed_step_is_one_clear_line(project):
 
 
 def test_two_runs_at_once_are_refused_and_explained(project):
-    for montage in (project / "results/tiny/montage").iterdir():
+    for montage in (project / "results/tiny/montage").rglob("*.png"):
         montage.unlink()
     first = subprocess.Popen(
         [sys.executable, "-m", "snakemake", "--cores", "1"],

@@ -38,7 +38,7 @@ rule align_summary:
             "results/{experiment}/align/summary.md",
             caption="../report/align_summary.rst",
             category="Tables",
-            labels={"table": "alignment"},
+            labels={"experiment": "{experiment}", "table": "alignment"},
         ),
     log:
         "results/{experiment}/logs/align_summary.log",

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
@@ -20,12 +21,16 @@ os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 from steps.data.classes import class_names
 from steps.run.errors import BadInput
 from steps.run.fingerprint import fingerprint
+from steps.run.warm import warm
 from steps.run.settings import certified_views, check_config, class_in_path, model_name, view_path
 
 RESERVED = ("all", "unknown_target", "fetch", "train", "certify", "certificates", "certified_accuracy", "predict")
 RESERVED += ("ascend", "align", "align_summary", "gradients", "measures", "gallery")
 RESERVED += ("montage_headline", "montage_eps", "montage_class", "montage_ladder", "montage_sweep")
 RESERVED += ("montage_synthesis", "montage_animation")
+
+
+WARM = ExitStack()
 
 
 def refuse(message):

@@ -1,0 +1,205 @@
+"""`make bench`: ascending and training beside plain loops and a public peer, in one run on one machine.
+
+Prints figures and keeps them in results/bench/speed.csv. Pictures are random, the weights too: neither decides a speed.
+Every contender has a turn in each of ROUNDS rounds, and its best one counts, so that a busy machine is one for all.
+"""
+
+import csv
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from steps.data.batches import Augmentation, batches, epoch_order
+from steps.data.dataset import Pictures, Split, write_dataset
+from steps.maths.ascent import ascend
+from steps.nets.architectures import build_seeded
+from steps.nets.model import BaseClassifier, Identity, load_model, save_model
+from steps.nets.training import Training
+from steps.run.device import pick_device, pick_precision
+from tests.bench.certification import PEERS
+from tests.conftest import ROOT
+
+ROUNDS, SIGMA, MEAN, STD = 3, 0.5, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+NETS = {"resnet20": (32, 16, 16, 6), "resnet50": (224, 1, 8, 2)}
+"""By architecture: side of a picture, sources, draws, steps."""
+
+
+def main() -> int:
+    """Measure, print and keep; return an exit status."""
+    rows: list[tuple[str, str, str]] = []
+    device = pick_device()
+    with tempfile.TemporaryDirectory() as folder:
+        for name in NETS:
+            rows += ascending(name, Path(folder), device)
+        rows += training(Path(folder), device)
+    width = max(len(row[0]) for row in rows)
+    for what, value, how in rows:
+        print(f"{what:<{width}}  {value:>8}  {how}")
+    path = ROOT / "results" / "bench" / "speed.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("figure", "value", "how"), *rows])
+    print(f"kept in {path.relative_to(ROOT)}")
+    return 0
+
+
+def rates(contenders: dict[str, tuple[int, Callable[[], object]]]) -> dict[str, float]:
+    """Return what each contender does a second at best: it is told how much a turn does, after one turn to warm up."""
+    best = dict.fromkeys(contenders, 0.0)
+    for number in range(ROUNDS + 1):
+        for name, (amount, turn) in contenders.items():
+            began = time.perf_counter()
+            turn()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if number:
+                best[name] = max(best[name], amount / (time.perf_counter() - began))
+    return best
+
+
+def identity(name: str, size: int, device: torch.device) -> Identity:
+    """Return what a model says of itself that has random weights and ten classes."""
+    return Identity(
+        architecture=name, options={}, classes=tuple("0123456789"), channels=3, size=size, mean=MEAN, std=STD,
+        objective={"name": "gaussian", "sigma": SIGMA}, seed=0, precision=pick_precision("auto", device), data="random",
+        code="none",
+    )  # fmt: skip
+
+
+def ascending(name: str, folder: Path, device: torch.device) -> list[tuple[str, str, str]]:
+    """Return source-steps times draws a second: a plain loop, ART's attack, ours."""
+    size, sources, draws, steps = NETS[name]
+    network = build_seeded(0, name, 10, 3)
+    path = folder / name / "model.safetensors"
+    save_model(path, network, identity(name, size, device))
+    loaded = load_model(path, device)
+    plain = BaseClassifier(network, MEAN, STD).eval().to(device)
+    x = torch.rand(sources, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    target = torch.zeros(sources, dtype=torch.int64, device=device)
+    shared = {"sigma": SIGMA, "epsilon": 4.0, "step": 0.4, "steps": steps, "draws": draws}
+    work = sources * steps * draws
+    contenders = {
+        "plain loop": (work, lambda: plain_ascent(plain, x, target, **shared)),
+        "ours": (work, lambda: ascend(loaded.classifier, x, target, batch=256, key=(0,), **shared)),
+    }
+    peer = art_attack(plain, x, target, steps, draws)
+    if not isinstance(peer, str):
+        contenders["ART"] = (work, peer)
+    found = rates(contenders)
+    how = f"{device.type}, {name}, {size} px, {sources} sources, N = {draws}, {torch.get_num_threads()} threads"
+    rows = [(f"ascend {name}, source-steps x draws a second, {who}", f"{rate:.0f}", how) for who, rate in found.items()]
+    if isinstance(peer, str):
+        rows.append((f"ascend {name}, ART", "-", peer))
+    return [
+        *rows,
+        (f"ascend {name}, ours / plain loop", f"{found['ours'] / found['plain loop']:.2f}", "target 2.5 on a CPU"),
+    ]
+
+
+def plain_ascent(classifier, x, target, *, sigma, epsilon, step, steps, draws) -> torch.Tensor:
+    """Ascend as a first draft does: a picture at a time, its draws in a batch, backward through all, float32."""
+    ends = []
+    for source, label in zip(x, target, strict=True):
+        at = source.clone()
+        for _ in range(steps):
+            at.requires_grad_(True)
+            noisy = at + torch.randn(draws, *at.shape, device=at.device) * sigma
+            score = classifier(noisy).softmax(dim=1)[:, label].mean().log()
+            score.backward()
+            with torch.no_grad():
+                moved = at + step * at.grad / at.grad.norm() - source
+                at = (source + moved * (epsilon / moved.norm()).clamp_max(1)).clamp(0, 1)
+        ends.append(at)
+    return torch.stack(ends)
+
+
+def art_attack(classifier, x, target, steps: int, draws: int) -> Callable[[], object] | str:
+    """Return a turn of ART's targeted L2 attack on as many noisy copies, or why there is none."""
+    sys.path.append(str(PEERS))
+    try:
+        from art.attacks.evasion import ProjectedGradientDescentPyTorch
+        from art.estimators.classification import PyTorchClassifier
+    except ImportError as error:
+        return f"not installed: {error}"
+    peer = PyTorchClassifier(
+        model=classifier, loss=torch.nn.CrossEntropyLoss(), input_shape=tuple(x.shape[1:]), nb_classes=10,
+        clip_values=(0, 1),
+    )  # fmt: skip
+    attack = ProjectedGradientDescentPyTorch(
+        peer, norm=2, eps=4.0, eps_step=0.4, max_iter=steps, targeted=True, batch_size=256, verbose=False
+    )
+    copies = x.repeat_interleave(draws, dim=0).cpu().numpy()
+    labels = np.eye(10)[target.repeat_interleave(draws).cpu().numpy()]
+    return lambda: attack.generate(copies, labels)
+
+
+def training(folder: Path, device: torch.device) -> list[tuple[str, str, str]]:
+    """Return images a second of training a ResNet-20 under noise: a plain loop with a DataLoader, and ours."""
+    n, batch = 2560, 128
+    random = np.random.default_rng(0)
+    pictures = Pictures(random.integers(0, 256, (n, 3, 32, 32), np.uint8), random.integers(0, 10, n))
+    write_dataset(
+        folder / "dataset.json", {"train": pictures, "test": pictures}, kind="random", classes=tuple("0123456789"),
+        channels=3, size=32, storage="arrays", root="", mean=MEAN, std=STD,
+    )  # fmt: skip
+    split = Split(folder / "dataset.json", "train")
+    ours = Training(
+        identity("resnet20", 32, device), device=device, steps_an_epoch=n // batch, epochs=10, learning_rate=0.1,
+        momentum=0.9, weight_decay=5e-4,
+    )  # fmt: skip
+    ours.classifier.train()
+
+    def our_turn():
+        order = epoch_order(n, batch, 0, 0)
+        for x, y in batches(split, order, device=device, augmentation=Augmentation(True, 4), key=(0,)):
+            ours.step(x, y)
+
+    found = rates({"plain loop": (n, plain_training(pictures, batch, device)), "ours": (n, our_turn)})
+    precision = ours.identity.precision
+    how = f"{device.type}, resnet20, 3 x 32 x 32, batch {batch}, ours {precision}, {torch.get_num_threads()} threads"
+    rows = [(f"train resnet20, images a second, {who}", f"{rate:.0f}", how) for who, rate in found.items()]
+    ratio = found["ours"] / found["plain loop"]
+    return [*rows, ("train resnet20, ours / plain loop", f"{ratio:.2f}", "target 2 on a CPU")]
+
+
+def plain_training(pictures: Pictures, batch: int, device: torch.device) -> Callable[[], None]:
+    """Return a turn of training as a tutorial has it: PIL pictures, transforms, a DataLoader with a worker, float32."""
+    from PIL import Image
+    from torchvision import transforms
+
+    augment = transforms.Compose(
+        [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+    )
+
+    class Data(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(pictures.labels)
+
+        def __getitem__(self, k):
+            return augment(Image.fromarray(pictures.images[k].transpose(1, 2, 0))), int(pictures.labels[k])
+
+    loader = torch.utils.data.DataLoader(Data(), batch, shuffle=True, num_workers=1)
+    classifier = BaseClassifier(build_seeded(0, "resnet20", 10, 3), MEAN, STD).to(device).train()
+    optimiser = torch.optim.SGD(classifier.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
+
+    def turn():
+        total = 0.0
+        for x, y in loader:
+            x, y = x.to(device), y.to(device)
+            loss = F.cross_entropy(classifier(x + torch.randn_like(x) * SIGMA), y)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += loss.item()
+
+    return turn
+
+
+if __name__ == "__main__":
+    sys.exit(main())

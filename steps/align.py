@@ -192,6 +192,12 @@ def _judges(config: Config, test: Split, ascents: list[Ascent]) -> tuple[Judges,
             f"judge_fit is {config.judge_fit} and judge_held_out {config.judge_held_out}: of {end} test images they "
             f"take those from #{held_out} on, but sources reach #{last}; lower them to {end - last - 1} together"
         )
+    found, counts = test.labels[fit:].unique(return_counts=True)
+    if len(found) < 2 or counts.min() < 2:
+        raise BadInput(
+            f"judge_fit is {config.judge_fit}: the last {config.judge_fit} test images have {len(found)} classes, one of "
+            f"them {int(counts.min())} times; judges need 2 classes at least, and 2 images of each"
+        )
     judges = fit_judges(test.images(list(range(fit, end))), test.labels[fit:], config.seed)
     places = list(range(held_out, fit))
     pictures, labels = test.images(places), test.labels[places].numpy()

@@ -67,9 +67,9 @@ def model(tmp_path, dataset) -> Path:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Root of an image folder: 2 classes, 6 training and 4 test pictures each, 20 x 16 pixels, one class name odd."""
+    """Root of an image folder: 2 classes, 6 training and 8 test pictures each, 20 x 16 pixels, one class name odd."""
     source = np.random.default_rng(0)
-    for split, count in (("train", 6), ("test", 4)):
+    for split, count in (("train", 6), ("test", 8)):
         for label, name in enumerate((ODD, "dog")):
             place = tmp_path / "pictures" / split / name
             place.mkdir(parents=True)

@@ -125,6 +125,7 @@ def test_what_does_not_belong_together_is_refused(asked, dataset, tmp_path):
         ({"ascents": foreign}, "is of the model .*, but .* is"),
         ({"ascents": asked.ascents + unsmoothed}, r"is of another view \(gaussian-0.5, unsmoothed\)"),
         ({"judge_fit": 300}, "judge_fit is 300 and judge_held_out 100: of 359 test images"),
+        ({"judge_fit": 5}, "judge_fit is 5: the last 5 test images have . classes, one of them 1 times"),
         ({"draws": 0}, "draws is 0: must be at least 1"),
     ):
         with pytest.raises(BadInput, match=said):

@@ -39,7 +39,7 @@ def test_image_folders(tmp_path, folder, storage):
     known, train, test = fetched(
         tmp_path, kind="imagefolder", root=folder, size=16, storage=storage, mean=(0.5,) * 3, std=(0.2,) * 3
     )
-    assert (known.classes, len(train), len(test)) == ((ODD, "dog"), 12, 8)
+    assert (known.classes, len(train), len(test)) == ((ODD, "dog"), 12, 16)
     x = train.images(list(range(12)))
     assert tuple(x.shape) == (12, 3, 16, 16)
     # The pictures of class 1 were made brighter: labels and pictures stay together.

@@ -203,7 +203,7 @@ def test_anyones_pictures_with_any_class_names(tmp_path, folder):
     experiment = copy.deepcopy(TINY)
     experiment["dataset"] = {"kind": "imagefolder", "root": str(folder), "size": 16}
     experiment["ascend"] |= {"classes": "all", "views": [{"model": "standard", "sigma": 0}]}
-    experiment["align"] |= {"judge_fit": 4, "judge_held_out": 1}
+    experiment["align"] |= {"judge_fit": 6, "judge_held_out": 2}
     write_config(copy_project(tmp_path / "project"), experiment)
     results = tmp_path / "project/results/tiny"
     wanted = [

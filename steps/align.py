@@ -195,8 +195,8 @@ def _judges(config: Config, test: Split, ascents: list[Ascent]) -> tuple[Judges,
     found, counts = test.labels[fit:].unique(return_counts=True)
     if len(found) < 2 or counts.min() < 2:
         raise BadInput(
-            f"judge_fit is {config.judge_fit}: the last {config.judge_fit} test images have {len(found)} classes, one of "
-            f"them {int(counts.min())} times; judges need 2 classes at least, and 2 images of each"
+            f"judge_fit is {config.judge_fit}: the last {config.judge_fit} test images have {len(found)} classes, one "
+            f"of them {int(counts.min())} times; judges need 2 classes at least, and 2 images of each"
         )
     judges = fit_judges(test.images(list(range(fit, end))), test.labels[fit:], config.seed)
     places = list(range(held_out, fit))

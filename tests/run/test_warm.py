@@ -46,30 +46,22 @@ def test_bad_input_and_unknown_flags_end_as_they_would(model, dataset, tmp_path)
     assert not out.exists()
 
 
-def train(dataset, out):
-    command = [sys.executable, "-m", "steps.train", "--data", str(dataset), "--out", str(out / "model.safetensors")]
-    command += ["--architecture=fast_resnet", "--width=4", "--objective=standard", "--epochs=500", "--batch=32"]
-    command += ["--learning-rate=0.1", "--checkpoint-seconds=0.05"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_reaches_the_fork_and_its_end_comes_back(model, dataset, tmp_path, served, how):
+    flags = ["--model", model, "--data", dataset, "--out", tmp_path / "out.npz", *ASCENT, "--steps=100000"]
+    command = [sys.executable, "-m", "steps.ascend", *map(str, flags), "--check-draws=8", "--log", tmp_path / "log"]
+    process = subprocess.Popen(command, cwd=ROOT)
     until = time.monotonic() + 60
-    while not list(out.glob("checkpoints/[0-9a-f]*.checkpoint")) and time.monotonic() < until:
+    while not (tmp_path / "log").exists() and time.monotonic() < until:
         time.sleep(0.01)
-    return process
-
-
-def test_a_signal_reaches_the_fork_and_its_end_comes_back(dataset, tmp_path):
-    process = train(dataset, tmp_path)
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 143 and "checkpoint saved at step" in said
-
-
-def test_a_killed_fork_is_a_failure(dataset, tmp_path, served):
-    process = train(dataset, tmp_path)
     (fork,) = served.children()
-    fork.kill()
-    process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGKILL
+    if how == signal.SIGKILL:
+        fork.kill()
+    else:
+        process.send_signal(how)
+    assert process.wait(timeout=60) == 128 + how
+    _, alive = psutil.wait_procs([fork], timeout=10)
+    assert not alive and not (tmp_path / "out.npz").exists()
 
 
 def test_where_nobody_answers_a_step_starts_by_itself(model, dataset, tmp_path):

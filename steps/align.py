@@ -1,9 +1,9 @@
 """align: the ascents of a view -> how well its gradients and its changes agree with the classes, image by image.
 
-Gradients, at the sources: the contrastive class-mean cosine, the centred saliency cosine, and the split-half cosine
-that says whether N is large enough for either. Changes: what three judges see before and after, and the
-high-frequency fraction. Writes a table (.csv, a row an ascent), its facts (.json) and some gradients with their radial
-spectra (.npz). Means and intervals over images are `align_summary`'s.
+Gradients, at the sources: the contrastive class-mean cosine (of the target's score) and the centred saliency cosine
+(of the image's own class), and for each the split-half cosine that says whether N is large enough. Changes: what three
+judges see before and after, and the high-frequency fraction. Writes a table (.csv, a row an ascent), its facts (.json)
+and some gradients with their radial spectra (.npz). Means and intervals over images are `align_summary`'s.
 """
 
 import json
@@ -21,9 +21,9 @@ from steps.data.dataset import Split
 from steps.data.means import class_means
 from steps.maths.alignment import contrastive_cosine, high_frequency_fraction, radial_spectrum, saliency_cosine
 from steps.maths.ascent import log_score_and_gradient
-from steps.maths.ball import cosine
+from steps.maths.ball import cosine, norms
 from steps.maths.confidence import interval
-from steps.nets.judges import JUDGES, Judges, fit_judges
+from steps.nets.judges import JUDGES, Judges, fit_judges, shrunk
 from steps.nets.model import Loaded, check_fits, load_model
 from steps.run.command import main, option
 from steps.run.device import pick_device
@@ -101,6 +101,16 @@ class Gradients:
         self.numbers = [k for k, name in enumerate(self.classes) if everything or name in named]
         self.means = class_means(train, self.numbers).to(device)
         self.known: dict[str, dict[str, np.ndarray]] = {}
+        self.images, self.index, self.label = self._distinct()
+        self.gradient, self.own = torch.zeros_like(self.images), {"saliency": {}, "own_split_half": {}}
+        if len(self.images):
+            key = (config.seed, "align", config.sigma, "own class")
+            label = self.label.to(device)
+            self.gradient, second = (self._gradient(self.images, label, (*key, half)) for half in ("first", "second"))
+            sources = list(zip(self.index.tolist(), self.label.tolist(), strict=True))
+            saliency = saliency_cosine(self.gradient, self.images).tolist()
+            self.own["saliency"] = dict(zip(sources, saliency, strict=True))
+            self.own["own_split_half"] = dict(zip(sources, _agreement(self.gradient, second).tolist(), strict=True))
 
     def towards(self, ascent: Ascent) -> dict[str, np.ndarray]:
         """Return the measures of the gradients at an ascent's sources towards its target, each [K]."""
@@ -112,45 +122,33 @@ class Gradients:
             key = (self.config.seed, "align", self.config.sigma, target)
             first, second = (self._gradient(x, classes, (*key, half)) for half in ("first", "second"))
             self.known[target] = {
-                "split_half": cosine(first, second).cpu().numpy(),
+                "split_half": _agreement(first, second),
                 "contrastive": contrastive_cosine(first, x, self.means, places).cpu().numpy(),
-                "saliency": self._saliency(ascent),
             }
-        return self.known[target]
+        sources = list(zip(ascent.index.tolist(), ascent.label.tolist(), strict=True))
+        own = {name: np.array([self.own[name].get(source, np.nan) for source in sources]) for name in self.own}
+        return self.known[target] | own
 
     def own_class(self, settings: dict) -> dict[str, np.ndarray]:
         """Return what the .npz holds: gradients of the first images' own classes, and the spectrum of all."""
-        images, index, label = self._distinct()
+        images, gradient = self.images, self.gradient
         if not len(images):
             empty = np.zeros((0, *self.ascents[0].source.shape[1:]), np.float32)
             shown = {"image": empty, "gradient": empty, "frequency": np.zeros(0), "spectrum": np.zeros(0)}
         else:
-            gradient = self._own(images, label)
             frequency, power = radial_spectrum(gradient)
             shown = {"image": images[:SHOWN].cpu().numpy(), "gradient": gradient[:SHOWN].cpu().numpy()}
             shown |= {"frequency": frequency.cpu().numpy(), "spectrum": power.nanmean(dim=0).cpu().numpy()}
         told = json.dumps(settings | {"images": len(images)}, ensure_ascii=False)
         return shown | {
-            "index": index[:SHOWN].numpy(),
-            "label": label[:SHOWN].cpu().numpy(),
+            "index": self.index[:SHOWN].numpy(),
+            "label": self.label[:SHOWN].numpy(),
             "settings": np.array(told),
         }
 
     def _gradient(self, x: Tensor, classes: Tensor, key: tuple) -> Tensor:
         shared = {"sigma": self.config.sigma, "draws": self.config.draws, "batch": self.config.batch}
         return log_score_and_gradient(self.classifier, x, classes, key=key, **shared)[1]
-
-    def _own(self, x: Tensor, label: Tensor) -> Tensor:
-        return self._gradient(x, label.to(self.device), (self.config.seed, "align", self.config.sigma, "own class"))
-
-    def _saliency(self, ascent: Ascent) -> np.ndarray:
-        """Return the saliency cosine of the sources' own classes; NaN where they have none."""
-        found = np.full(len(ascent.label), np.nan)
-        has = ascent.label >= 0
-        if has.any():
-            x = torch.from_numpy(ascent.source[has]).to(self.device)
-            found[has] = saliency_cosine(self._own(x, torch.from_numpy(ascent.label[has])), x).cpu().numpy()
-        return found
 
     def _distinct(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the sources that have a class, each once, by number: images, numbers, class numbers."""
@@ -198,9 +196,8 @@ def _judges(config: Config, test: Split, ascents: list[Ascent]) -> tuple[Judges,
             f"judge_fit is {config.judge_fit}: the last {config.judge_fit} test images have {len(found)} classes, one "
             f"of them {int(counts.min())} times; judges need 2 classes at least, and 2 images of each"
         )
-    judges = fit_judges(test.images(list(range(fit, end))), test.labels[fit:], config.seed)
-    places = list(range(held_out, fit))
-    pictures, labels = test.images(places), test.labels[places].numpy()
+    judges = fit_judges(_small(test, fit, end), test.labels[fit:], config.seed)
+    pictures, labels = _small(test, held_out, fit), test.labels[held_out:fit].numpy()
     sources = torch.from_numpy(np.concatenate([ascent.source for ascent in ascents]))
     owners = np.concatenate([ascent.label for ascent in ascents])
     _, first = np.unique(np.concatenate([ascent.index for ascent in ascents]), return_index=True)
@@ -220,6 +217,16 @@ def _judges(config: Config, test: Split, ascents: list[Ascent]) -> tuple[Judges,
             facts[name] |= {"sources_accuracy": float(seen.mean()), "sources_n": len(first)}
         logger.info("judge %s: accuracy %.3f on %d held-out test images", name, hits / n, n)
     return judges, facts
+
+
+def _agreement(first: Tensor, second: Tensor) -> np.ndarray:
+    """Return the cosine of two estimates of each gradient, [B]; NaN for one of length 0."""
+    return cosine(first, second).masked_fill((norms(first) == 0) | (norms(second) == 0), torch.nan).cpu().numpy()
+
+
+def _small(test: Split, first: int, end: int, part: int = 500) -> Tensor:
+    """Return test images as judges see them at most, never more than `part` at once in full."""
+    return torch.cat([shrunk(test.images(list(range(k, min(k + part, end))))) for k in range(first, end, part)])
 
 
 def _rows(ascent: Ascent, gradients: Gradients, judges: Judges) -> Iterator[dict]:
@@ -244,7 +251,7 @@ def _rows(ascent: Ascent, gradients: Gradients, judges: Judges) -> Iterator[dict
             "index": int(number),
             "label": classes[ascent.label[k]] if ascent.label[k] >= 0 else "",
             **{name: float(getattr(ascent, name)[k]) for name in ("p_before", "p_after", "norm")},
-            **{name: float(measured[name][k]) for name in ("split_half", "contrastive", "saliency")},
+            **{name: float(measured[name][k]) for name in ("split_half", "contrastive", "own_split_half", "saliency")},
             "high_frequency": float(high[k]),
             **{
                 f"{name}_{when}": classes[seen[f"{name}_{when}"][k]] if f"{name}_{when}" in seen else ""

@@ -4,50 +4,20 @@ An image's value is the mean over its ascents (one a target class); intervals ar
 hypothesis (standard < smoothed) holds is told from the interval of the paired difference over the images of both.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from steps.data.measures import MEASURES, REPORTED, Measure, View, read_view
 from steps.maths.bootstrap import mean_interval
 from steps.run.command import main, option
 from steps.run.errors import BadInput
 from steps.run.files import write_text
 
-JUDGED = ("knn", "qda", "net")
-TEXT = ("view", "model", "start", "target", "label", *(f"{j}_{when}" for j in JUDGED for when in ("before", "after")))
-
-
-@dataclass(frozen=True)
-class Measure:
-    """A measure: its column, what the summary calls it, and the sign of the better direction (0: neither)."""
-
-    column: str
-    name: str
-    better: int
-
-    @property
-    def heading(self) -> str:
-        """Its name, with an arrow for the better direction."""
-        return self.name + {1: " ↑", -1: " ↓", 0: ""}[self.better]
-
-
-MEASURES = (
-    Measure("contrastive", "contrastive class-mean cosine", 1),
-    Measure("knn_gain", "judge gain, knn", 1),
-    Measure("qda_gain", "judge gain, qda", 1),
-    Measure("net_gain", "judge gain, net", 1),
-    Measure("high_frequency", "high-frequency fraction", -1),
-    Measure("saliency", "centred saliency cosine", 1),
-)
-REPORTED = (
-    Measure("split_half", "split-half cosine", 0),
-    Measure("p_before", "p̄_t before", 0),
-    Measure("p_after", "p̄_t after", 0),
-    Measure("norm", "‖δ‖", 0),
-)
+ENOUGH = 5
+"""Images from which on a hypothesis is decided: a bootstrap over fewer says little."""
 
 
 @dataclass(frozen=True)
@@ -62,38 +32,13 @@ class Config:
     seed: int = option("of the bootstrap", default=0)
 
 
-@dataclass(frozen=True)
-class View:
-    """A view's table, a row an ascent, and its facts."""
-
-    rows: pd.DataFrame
-    facts: dict
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        return self.facts["view"]
-
-    def is_a(self, objective: str, smoothed: bool) -> bool:
-        """Tell whether it is of a model of that objective, smoothed or not, ascending from images."""
-        facts = self.facts
-        return (facts["objective"], facts["sigma"] > 0, facts["start"]) == (objective, smoothed, "images")
-
-    def by_image(self, epsilon: float) -> pd.DataFrame:
-        """Return every measure at an epsilon as means over the ascents of an image, a row an image."""
-        rows = self.rows[self.rows.epsilon == epsilon]
-        # A seed is another one for each class.
-        images = [rows["index"], rows.target if self.facts["start"] != "images" else rows.start]
-        return rows.groupby(images)[[m.column for m in (*MEASURES, *REPORTED)]].mean()
-
-
 def run(config: Config) -> pd.DataFrame:
     """Write both files and return the summary. Raises BadInput where a table is missing, foreign or empty."""
     if not config.tables:
         raise BadInput("no tables: a summary needs at least one that the align step wrote")
     if config.resamples < 1:
         raise BadInput(f"resamples is {config.resamples}: must be at least 1")
-    views = [_read(path) for path in config.tables]
+    views = [read_view(path) for path in config.tables]
     radii = sorted({epsilon for view in views for epsilon in view.rows.epsilon})
     if config.epsilon not in radii:
         known = ", ".join(f"{radius:g}" for radius in radii)
@@ -106,56 +51,46 @@ def run(config: Config) -> pd.DataFrame:
     return summary
 
 
-def _read(path: Path) -> View:
-    try:
-        rows = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=NUMBERS_NA)
-        facts = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        _ = facts["view"], facts["objective"], facts["sigma"], facts["start"], facts["judges"], facts["draws"]
-        for judge in JUDGED:
-            gain = (rows[f"{judge}_after"] == rows.target).astype(float) - (rows[f"{judge}_before"] == rows.target)
-            rows[f"{judge}_gain"] = gain.where(rows[f"{judge}_after"] != "")
-        _ = rows[["index", "target", "start", "epsilon", *(m.column for m in (*MEASURES, *REPORTED))]]
-    except FileNotFoundError as error:
-        raise BadInput(f"no {error.filename}: the align step writes it") from None
-    except (ValueError, KeyError, AttributeError) as error:
-        raise BadInput(f"{path} is not a table that the align step wrote: {error}") from None
-    if rows.empty:
-        raise BadInput(f"{path} has no rows")
-    return View(rows, facts)
-
-
-NUMBERS_NA = {name: [""] for name in ("split_half", "contrastive", "saliency", "high_frequency")}
-"""Where nothing stands for NaN; class names, whatever they are, stay as they stand."""
-
-
 def _summarise(view: View, epsilon: float, config: Config) -> dict:
     images = view.by_image(epsilon)
     row = {key: view.facts[key] for key in ("view", "model", "sigma", "start", "objective")}
-    row |= {"epsilon": epsilon, "n": len(images)}
+    row |= {"epsilon": epsilon, "n": len(images), "ascents": int((view.rows.epsilon == epsilon).sum())}
     for measure in (*MEASURES, *REPORTED):
         values = images[measure.column].to_numpy(float)
-        row[measure.column], low, high, _ = mean_interval(values, config.resamples, config.seed)
-        row |= {f"{measure.column}_low": low, f"{measure.column}_high": high}
+        mean, low, high, n = mean_interval(values, config.resamples, config.seed)
+        name = measure.column
+        row |= {name: mean, f"{name}_low": low, f"{name}_high": high, f"{name}_n": n}
+    return row | {"flags": "; ".join(_flags(view, row, config))}
+
+
+def _flags(view: View, row: dict, config: Config) -> list[str]:
     flags = []
-    if len(images) == 1:
+    if row["n"] == 1:
         flags.append("one image: intervals are undefined")
-    if row["split_half"] < config.gate:
-        flags.append(
-            f"N = {view.facts['draws']} is too small: split-half cosine {row['split_half']:.2f} < {config.gate:g}"
-        )
-    for name, judge in view.facts["judges"].items():
-        if judge["accuracy"] < 2 * judge["chance"]:
-            flags.append(f"judge {name} is below twice chance: accuracy {judge['accuracy']:.2f}")
+    elif row["n"] < ENOUGH:
+        flags.append(f"{row['n']} images are few: nothing is decided from fewer than {ENOUGH}")
+    for gate in ("split_half", "own_split_half"):
+        if row[gate] < config.gate:
+            which = "" if gate == "split_half" else " of the own class"
+            flags.append(
+                f"N = {view.facts['draws']} is too small: split-half cosine{which} {row[gate]:.2f} < {config.gate:g}"
+            )
+    flags += [
+        f"judge {name} is below twice chance: accuracy {judge['accuracy']:.2f}"
+        for name, judge in view.facts["judges"].items()
+        if judge["accuracy"] < 2 * judge["chance"]
+    ]
     if view.facts["start"] == "seeds":
         flags.append("qda would be circular: seeds are drawn from such Gaussians")
-    return row | {"flags": "; ".join(flags)}
+    return flags
 
 
 def _cell(row: pd.Series, column: str) -> str:
-    value, low, high = row[column], row[f"{column}_low"], row[f"{column}_high"]
+    value, low, high, n = (row[f"{column}{suffix}"] for suffix in ("", "_low", "_high", "_n"))
     if np.isnan(value):
         return "–"
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]" if np.isfinite(low) else f"{value:.3f} [undefined]"
+    interval = f"[{low:.3f}, {high:.3f}]" if np.isfinite(low) else "[undefined]"
+    return f"{value:.3f} {interval}" + ("" if n == row["n"] else f" (n = {n})")
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
@@ -164,54 +99,114 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def _page(views: list[View], summary: pd.DataFrame, config: Config) -> str:
-    header = ["view", "n", *(m.heading for m in (*MEASURES, *REPORTED))]
+    header = ["view", "images (ascents)", *(m.heading for m in (*MEASURES, *REPORTED))]
     rows = [
-        [row.view, str(row.n), *(_cell(row, m.column) for m in (*MEASURES, *REPORTED))] for _, row in summary.iterrows()
+        [row.view, f"{row.n} ({row.ascents})", *(_cell(row, m.column) for m in (*MEASURES, *REPORTED))]
+        for _, row in summary.iterrows()
     ]
     draws = sorted({view.facts["draws"] for view in views if view.facts["sigma"] > 0})
     told = f"Gradients from N = {', '.join(map(str, draws))} draws. " if draws else ""
     flags = [f"- {row.view}: {row['flags']}" for _, row in summary.iterrows() if row["flags"]]
     parts = [
         "# Alignment",
-        f"ε = {config.epsilon:g}. Means over n images; in brackets 95 % bootstrap intervals over images "
-        f"({config.resamples:,} resamples, seed {config.seed}). {told}An arrow points where the better values lie. "
-        "White noise has a high-frequency fraction of 0.80.",
+        f"ε = {config.epsilon:g}. Means over images, each the mean over its ascents; in brackets 95 % bootstrap "
+        f"intervals over images ({config.resamples:,} resamples, seed {config.seed}). {told}An arrow points where the "
+        "better values lie. White noise has a high-frequency fraction of 0.80.",
         _table(header, rows),
         *(["Flags:\n\n" + "\n".join(flags)] if flags else []),
         "## Does the hypothesis hold: standard < smoothed?",
         "\n".join(f"- {sentence}" for sentence in hypotheses(views, config)),
+        *_controls(views, config),
         "## Judges",
         _table(*_judges(views)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
+def _the(views: list[View], objective: str, smoothed: bool) -> list[View]:
+    return [view for view in views if view.is_a(objective, smoothed)]
+
+
 def hypotheses(views: list[View], config: Config) -> list[str]:
     """Return one sentence a measure: whether standard, unsmoothed, is worse than Gaussian-trained, smoothed."""
-    standard = [view for view in views if view.is_a("standard", smoothed=False)]
-    smoothed = [view for view in views if view.is_a("gaussian", smoothed=True)]
+    standard, smoothed = _the(views, "standard", False), _the(views, "gaussian", True)
     if not standard or not smoothed:
         return ["Not tested: it takes a standard, unsmoothed view and a smoothed one of a Gaussian-trained model."]
-    before = standard[0].by_image(config.epsilon)
     sentences = []
     for measure in MEASURES:
-        clauses = []
-        for view in smoothed:
-            difference = (view.by_image(config.epsilon)[measure.column] - before[measure.column]).to_numpy(float)
-            clauses.append(f"{verdict(difference, measure, config)} for {view.name}")
+        clauses = [
+            f"{verdict(standard[0], view, measure, config)} for {view.name}, against {standard[0].name}"
+            for view in smoothed
+        ]
         sentences.append(f"{measure.name[0].upper()}{measure.name[1:]}: the hypothesis {'; it '.join(clauses)}.")
     return sentences
 
 
-def verdict(difference: np.ndarray, measure: Measure, config: Config) -> str:
-    """Say what the paired differences, smoothed minus standard, [n], NaN where undefined, mean for the hypothesis."""
-    mean, low, high, n = mean_interval(difference, config.resamples, config.seed)
-    if n < 2:
-        return f"is not decided (the interval is undefined with n = {n})"
-    told = f"(smoothed − standard = {mean:+.3f} [{low:+.3f}, {high:+.3f}], n = {n})"
+def _controls(views: list[View], config: Config) -> list[str]:
+    """Return the section on what smoothing and what training under noise do each: differences, a column a pair."""
+    pairs = [
+        (before, after)
+        for smoothed in _the(views, "gaussian", True)
+        for before, after in (
+            *((standard, smoothed) for standard in _the(views, "standard", True)),
+            *(
+                (bare, smoothed)
+                for bare in _the(views, "gaussian", False)
+                if bare.facts["model"] == smoothed.facts["model"]
+            ),
+        )
+    ]
+    pairs += [(a, b) for a in _the(views, "standard", False) for b in _the(views, "standard", True)]
+    if not pairs:
+        return []
+    rows = [
+        [
+            measure.heading,
+            *(_told(mean_interval(_paired(*pair, measure, config), config.resamples, config.seed)) for pair in pairs),
+        ]
+        for measure in MEASURES
+    ]
+    header = ["second minus first", *(f"{before.name} → {after.name}" for before, after in pairs)]
+    text = "The hypothesis changes training and smoothing at once. One at a time, over the images of both views:"
+    return ["## Controls", text, _table(header, rows)]
+
+
+def _paired(before: View, after: View, measure: Measure, config: Config) -> np.ndarray:
+    first, second = (view.by_image(config.epsilon)[measure.column] for view in (before, after))
+    return (second - first).to_numpy(float)
+
+
+def _told(found: tuple[float, float, float, int]) -> str:
+    mean, low, high, n = found
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}], n = {n}" if n > 1 else f"undefined, n = {n}"
+
+
+def verdict(before: View, after: View, measure: Measure, config: Config) -> str:
+    """Say what the paired differences of two views over the images of both mean for the hypothesis."""
+    found = mean_interval(_paired(before, after, measure, config), config.resamples, config.seed)
+    mean, low, high, n = found
+    told = f"smoothed − standard = {_told(found)}"
+    if n < ENOUGH:
+        few = f"{n} images are few; {told}" if n > 1 else f"the interval is undefined with n = {n}"
+        return f"is not decided ({few})"
+    if weak := _weakness(before, after, measure, config):
+        return f"is not decided ({weak}; {told})"
     if low <= 0 <= high:
-        return f"is not decided {told}"
-    return f"{'holds' if mean * measure.better > 0 else 'does not hold: the reverse does'} {told}"
+        return f"is not decided ({told})"
+    return f"{'holds' if mean * measure.better > 0 else 'does not hold: the reverse does'} ({told})"
+
+
+def _weakness(before: View, after: View, measure: Measure, config: Config) -> str:
+    """Return why a measure of two views says nothing: its judge is too weak, or N too small; "" where it does."""
+    judge = measure.column.removesuffix("_gain")
+    for view in (before, after):
+        known = view.facts["judges"].get(judge)
+        if known and known["accuracy"] < 2 * known["chance"]:
+            return f"judge {judge} is below twice chance"
+        gate = {"contrastive": "split_half", "saliency": "own_split_half"}.get(measure.column)
+        if gate and view.by_image(config.epsilon)[gate].mean() < config.gate:
+            return f"N is too small for {view.name}"
+    return ""
 
 
 def _judges(views: list[View]) -> tuple[list[str], list[list[str]]]:

@@ -17,7 +17,6 @@ from steps.data.ascents import Ascent, Settings, write_ascent
 from steps.data.dataset import Split
 from steps.maths.ascent import ascend, log_score, split_half
 from steps.maths.ball import norms
-from steps.maths.randomness import generator
 from steps.maths.seeds import class_seeds, noise_seeds
 from steps.nets.model import check_fits, load_model
 from steps.run.command import main, option
@@ -139,16 +138,16 @@ def _sources(config: Config, test: Split, number: int, device: torch.device) -> 
     if config.start == "images":
         places = torch.tensor(test.first_of_others(number, config.images))
         return test.images(places).to(device), places, test.labels[places]
-    index, source = torch.arange(config.images), generator(device, config.seed, config.start, config.target)
+    index, key = torch.arange(config.images), (config.seed, config.start, config.target)
     if config.start == "noise":
         shape = (config.images, test.description.channels, test.description.size, test.description.size)
-        return noise_seeds(shape, source), index, torch.full_like(index, -1)
+        return noise_seeds(shape, device, key), index, torch.full_like(index, -1)
     train = Split(config.data, "train")
     places = torch.nonzero(train.labels == number).flatten()
     places = places if train.pixels is not None else places[:FITTED]
     if len(places) < 2:
         raise BadInput(f"class {config.target!r} has {len(places)} training picture: its Gaussian needs 2")
-    return class_seeds(train.images(places).to(device), config.images, source), index, torch.full_like(index, number)
+    return class_seeds(train.images(places).to(device), config.images, key), index, torch.full_like(index, number)
 
 
 def frame_steps(steps: int, frames: int) -> list[int]:

@@ -33,6 +33,7 @@ LIMIT = 15_000_000
 """Bytes above which the page is warned of."""
 JUDGES = ("knn", "qda", "net")
 NUMBERS = ("contrastive", "saliency", "high_frequency")
+KEYS = ("epsilon", "sigma", "radius")
 PLACE = ["model", "sigma", "start", "epsilon", "target", "index"]
 """Columns of the align step's tables that name a picture."""
 SUMMARY = ["model", "sigma", "start", "epsilon", "n"]
@@ -247,7 +248,8 @@ def _rows(path: Path, step: str, needed: list[str]) -> list[dict]:
 
 
 def _told(row: dict) -> dict:
-    return {name: value if isinstance(value, str) else _short(value) for name, value in row.items()}
+    # What rows are found by stays as it is.
+    return {name: value if isinstance(value, str) or name in KEYS else _short(value) for name, value in row.items()}
 
 
 def _short(value: float) -> float | int | None:

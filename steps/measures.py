@@ -90,7 +90,8 @@ def draw(rows: pd.DataFrame, certified: pd.DataFrame | None, epsilon: float) -> 
 
 def draw_measure(axes: Axes, rows: pd.DataFrame, name: str) -> None:
     """Draw a measure of each view, from top to bottom: a dot at its value, a bar over its interval if it has one."""
-    axes.axvline(WHITE if name == "high_frequency" else 0, color="#777777", linestyle="--", linewidth=0.8, zorder=1)
+    if name != "saliency":  # an absolute value: chance is no fixed number there
+        axes.axvline(WHITE if name == "high_frequency" else 0, color="#777777", linestyle="--", linewidth=0.8, zorder=1)
     for y, row in rows.iterrows():
         colour = view_colour(row.model, row.sigma)
         known = bool(np.isfinite([row[f"{name}_low"], row[f"{name}_high"]]).all())

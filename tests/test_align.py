@@ -47,20 +47,35 @@ def test_a_row_an_ascent_with_what_can_be_told_from_its_file(asked, dataset):
     align.run(asked)
     table = read(asked.out)
     assert len(table) == 2 * 2 * 4 and set(table["view"]) == {"gaussian-0.5, smoothed with σ = 0.5"}
-    train, test = Split(dataset, "train"), Split(dataset, "test")
+    test = Split(dataset, "test")
     fitted = fit_judges(test.images(list(range(159, 359))), test.labels[159:], seed=0)
-    means = np.stack([train.images(torch.nonzero(train.labels == k).flatten()).mean(dim=0) for k in range(10)])
     for path in asked.ascents:
         ascent = read_ascent(path)
         rows = table[(table.epsilon == ascent.settings.epsilon) & (table.target == ascent.settings.target)]
         assert rows["index"].tolist() == ascent.index.tolist()
         assert np.allclose(rows.p_after, ascent.p_after, atol=1e-5) and np.allclose(rows.norm, ascent.norm, atol=1e-4)
         assert rows.knn_after.tolist() == [str(k) for k in fitted.see("knn", torch.from_numpy(ascent.end))]
-        power = np.abs(np.fft.fft2(ascent.end - ascent.source)).sum(axis=1) ** 2  # one channel
+        power = (np.abs(np.fft.fft2(ascent.end - ascent.source)) ** 2).sum(axis=1)
         radius = np.hypot(*np.meshgrid(np.fft.fftfreq(8), np.fft.fftfreq(8)))
         high = power[:, radius > 0.25].sum(axis=1) / power[:, radius > 0].sum(axis=1)
         assert np.allclose(rows.high_frequency, high, atol=1e-4)
-    assert means.shape == (10, 1, 8, 8)
+
+
+def test_smoothed_measures_agree_with_many_draws_of_a_plain_loop(asked, dataset):
+    table = align.run(dataclasses.replace(asked, draws=1024))
+    ascent, train = read_ascent(asked.ascents[0]), Split(dataset, "train")
+    base = load_model(asked.model, torch.device("cpu")).classifier
+    means = torch.stack([train.images(torch.nonzero(train.labels == k).flatten()).mean(dim=0) for k in range(10)])
+    rows, random = table[(table.target == "3") & (table.epsilon == 1)], torch.Generator().manual_seed(7)
+    for x, label, row in zip(torch.from_numpy(ascent.source), ascent.label, rows.itertuples(), strict=True):
+        noisy = (x + 0.5 * torch.randn(4096, *x.shape, generator=random)).requires_grad_(True)
+        chances = base(noisy).softmax(dim=1).mean(dim=0)
+        towards, own = (torch.autograd.grad(chances[c], noisy, retain_graph=True)[0].sum(dim=0) for c in (3, label))
+        cosines = torch.cosine_similarity(towards.flatten()[None], (means - x).flatten(1))
+        assert row.contrastive == pytest.approx((cosines[3] - (cosines.sum() - cosines[3]) / 9).item(), abs=0.02)
+        saliency = torch.cosine_similarity(own.flatten(), (x - x.mean()).flatten(), dim=0).abs()
+        assert row.saliency == pytest.approx(saliency.item(), abs=0.02)
+        assert row.own_split_half > 0.9
 
 
 def test_unsmoothed_gradients_are_those_of_the_base_classifier(asked, dataset, tmp_path):

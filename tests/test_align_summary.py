@@ -7,10 +7,10 @@ import pytest
 from steps import align_summary
 from steps.run.errors import BadInput
 
-COLUMNS = ["split_half", "contrastive", "saliency", "high_frequency"]
+COLUMNS = ["contrastive", "saliency", "high_frequency"]
 
 
-def write_view(path, objective, sigma, rows, start="images", accuracy=0.8):
+def write_view(path, objective, sigma, rows, start="images", accuracy=0.8, agreement=0.9):
     """Write a view's table with the given values by (index, target), and its facts."""
     model = objective if objective == "standard" else f"{objective}-0.5"
     name = f"{model}, " + (f"smoothed with σ = {sigma:g}" if sigma else "unsmoothed")
@@ -20,6 +20,7 @@ def write_view(path, objective, sigma, rows, start="images", accuracy=0.8):
             shared
             | {"index": index, "target": target, "label": "nan", "p_before": 0.1, "p_after": 0.9, "norm": 4.0}
             | dict.fromkeys(COLUMNS, value)
+            | {"split_half": agreement, "own_split_half": agreement}
             | {f"{j}_before": "NA" for j in ("knn", "qda", "net")}
             | {f"{j}_after": target if value > 0.5 else "NA" for j in ("knn", "qda", "net")}
             for index, target, value in rows
@@ -57,7 +58,7 @@ def sentence(page, measure):
 
 def test_intervals_are_over_images_and_not_over_ascents(tmp_path):
     rows = values(0.3, 0.1)
-    table, page = summarise(tmp_path, write_view(tmp_path / "a.csv", "standard", 0.0, rows), gate=0.2)
+    table, page = summarise(tmp_path, write_view(tmp_path / "a.csv", "standard", 0.0, rows))
     found = table.iloc[0]
     means = np.array([0.4 - 0.2 * (k % 2) for k in range(12)])
     draws = np.random.default_rng(1).choice(means, (20_000, 12)).mean(axis=1)
@@ -110,12 +111,40 @@ def test_one_image_has_no_interval_and_the_summary_says_so(tmp_path):
 
 
 def test_weak_judges_and_too_few_draws_are_flagged(tmp_path):
-    path = write_view(tmp_path / "a.csv", "standard", 0.5, values(0.3, 0.1), accuracy=0.15)
+    path = write_view(tmp_path / "a.csv", "standard", 0.5, values(0.3, 0.1), accuracy=0.15, agreement=0.3)
     table, page = summarise(tmp_path, path)
     assert "N = 64 is too small: split-half cosine 0.30 < 0.5" in table["flags"][0]
     assert "judge knn is below twice chance: accuracy 0.15" in table["flags"][0]
     assert "| below twice chance |" in page and "- standard, smoothed with σ = 0.5: N = 64 is too small" in page
     assert "too small" not in summarise(tmp_path, path, gate=0.2)[0]["flags"][0]
+
+
+def test_weak_judges_and_too_few_draws_and_few_images_decide_nothing(tmp_path):
+    standard = write_view(tmp_path / "standard.csv", "standard", 0.0, values(0.3, 0.1), accuracy=0.15)
+    better = write_view(tmp_path / "gaussian.csv", "gaussian", 0.5, values(0.6, 0.1), agreement=0.3)
+    _, page = summarise(tmp_path, standard, better)
+    said = "is not decided (N is too small for gaussian-0.5, smoothed with σ = 0.5; smoothed − standard = +0.300"
+    assert said in sentence(page, "Contrastive class-mean cosine") and said in sentence(page, "Centred saliency cosine")
+    assert "is not decided (judge knn is below twice chance;" in sentence(page, "Judge gain, knn")
+    assert "does not hold" in sentence(page, "High-frequency fraction")
+    few = [write_view(tmp_path / f"{name}.csv", name, sigma, values(centre, 0.1, images=3))
+           for name, sigma, centre in (("standard", 0.0, 0.3), ("gaussian", 0.5, 0.6))]  # fmt: skip
+    table, page = summarise(tmp_path, *few)
+    assert "is not decided (3 images are few;" in sentence(page, "Contrastive class-mean cosine")
+    assert "3 images are few" in table["flags"][0]
+
+
+def test_controls_change_one_thing_at_a_time(tmp_path):
+    files = [
+        write_view(tmp_path / f"{number}.csv", objective, sigma, values(centre, 0.1))
+        for number, (objective, sigma, centre) in enumerate(
+            [("standard", 0.0, 0.1), ("standard", 0.5, 0.3), ("gaussian", 0.0, 0.6), ("gaussian", 0.5, 0.7)]
+        )
+    ]
+    _, page = summarise(tmp_path, *files)
+    rows = [line for line in page.partition("## Controls")[2].splitlines() if line.startswith("| contrastive")]
+    assert [cell.split(" ")[1] for cell in rows[0].split("|")[2:5]] == ["+0.400", "+0.100", "+0.200"]
+    assert "standard, smoothed with σ = 0.5 → gaussian-0.5, smoothed with σ = 0.5" in page
 
 
 def test_what_is_missing_or_foreign_is_named(tmp_path):

@@ -28,6 +28,7 @@ def contrastive_cosine(gradient: Tensor, x: Tensor, means: Tensor, target: Tenso
     count = len(means)
     cosines = cosine(gradient.repeat_interleave(count, dim=0), towards.flatten(0, 1)).view(-1, count)
     cosines[norms(towards.flatten(0, 1)).view(-1, count) == 0] = torch.nan
+    cosines[norms(gradient) == 0] = torch.nan
     own = torch.nn.functional.one_hot(target, count).bool()
     return cosines[own] - cosines.masked_fill(own, torch.nan).nanmean(dim=1)
 
@@ -44,7 +45,7 @@ def saliency_cosine(gradient: Tensor, x: Tensor) -> Tensor:
     """
     centred = x - x.mean(dim=(2, 3), keepdim=True)
     found = cosine(gradient, centred).abs()
-    return found.masked_fill(norms(centred) < 1e-6 * norms(x), torch.nan)
+    return found.masked_fill((norms(centred) < 1e-6 * norms(x)) | (norms(gradient) == 0), torch.nan)
 
 
 def high_frequency_fraction(change: Tensor) -> Tensor:

@@ -10,26 +10,36 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from steps.maths.ball import climb, cosine
+from steps.maths.ball import climb, cosine, norms
 from steps.maths.randomness import generator
 from steps.maths.soft import Classifier, log_soft_score
+
+TOGETHER = 16
+"""Copies of an image whose noise is drawn together. It is a constant so that no setting can change a draw."""
 
 
 def draw_parts(x: Tensor, *, sigma: float, draws: int, batch: int, key: tuple) -> Iterator[Tensor]:
     """Yield `x`, [B, C, H, W], in `draws` noisy copies: tensors [B, n, C, H, W] with B * n <= max(batch, B).
 
-    The noise is drawn copy by copy from one generator, so that `batch` does not change it. At sigma 0 there is
-    nothing to average: the one copy is x itself.
+    Image k has a generator of its own, of (*key, k), and draws TOGETHER copies at a time: neither `batch` nor the
+    number of images or of draws changes a draw. At sigma 0 there is nothing to average: the one copy is x itself.
     """
     if sigma == 0:
         yield x.unsqueeze(1)
         return
-    source = generator(x.device, *key)
+    sources = [generator(x.device, *key, k) for k in range(len(x))]
     room = max(1, batch // len(x))
-    for first in range(0, draws, room):
-        copies = range(min(room, draws - first))
-        noise = [torch.empty_like(x).normal_(0, sigma, generator=source) for _ in copies]
-        yield x.unsqueeze(1) + torch.stack(noise, dim=1)
+    span = max(1, room // TOGETHER)
+    for first in range(0, draws, span * TOGETHER):
+        times = min(span, -(-(draws - first) // TOGETHER))
+        noise = torch.stack(
+            [
+                torch.cat([x.new_empty(TOGETHER, *x.shape[1:]).normal_(0, sigma, generator=one) for _ in range(times)])
+                for one in sources
+            ]
+        )
+        for part in noise[:, : draws - first].split(room, dim=1):
+            yield x.unsqueeze(1) + part
 
 
 def log_score_and_gradient(
@@ -85,11 +95,11 @@ def split_half(
     """Return the cosine of two independent estimates of grad log p_t, each from `draws` draws: [B], in [-1, 1].
 
     Near 1, noise draws no longer decide the direction; near 0, they do, and N = `draws` is too small. At sigma 0 there
-    is nothing to estimate, and it is 1. Arguments as `log_score_and_gradient`.
+    is nothing to estimate, and it is 1. NaN for a gradient of length 0. Arguments as `log_score_and_gradient`.
     """
     shared = {"sigma": sigma, "draws": draws, "batch": batch}
     halves = [log_score_and_gradient(base, x, target, key=(*key, half), **shared)[1] for half in ("first", "second")]
-    return cosine(*halves)
+    return cosine(*halves).masked_fill((norms(halves[0]) == 0) | (norms(halves[1]) == 0), math.nan)
 
 
 def ascend(

@@ -7,13 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from steps.maths.randomness import generator
+
 RIDGE = 1e-4
 """Added to the variance of every pixel, so that the covariance has full rank."""
 LARGE = 128
 """Pictures of at least so many pixels a side are fitted at a quarter of it, and seeds enlarged again."""
 
 
-def class_seeds(pictures: Tensor, count: int, source: torch.Generator) -> Tensor:
+def class_seeds(pictures: Tensor, count: int, key: tuple) -> Tensor:
     """Draw from the Gaussian N(mu, Sigma + RIDGE I) of a class's pictures, clamped to [0, 1].
 
     With Z = (pictures - mu) / sqrt(n - 1), Z' z with z ~ N(0, I_n) has the covariance Z'Z = Sigma: no d x d matrix is
@@ -22,7 +24,7 @@ def class_seeds(pictures: Tensor, count: int, source: torch.Generator) -> Tensor
     Args:
         pictures: of one class, [n, C, H, W] in [0, 1], n >= 2.
         count: how many seeds.
-        source: of the draws, on the pictures' device.
+        key: what the draws are a function of; seed k is one of (*key, k), however many there are.
 
     Returns:
         [count, C, H, W] in [0, 1].
@@ -33,8 +35,9 @@ def class_seeds(pictures: Tensor, count: int, source: torch.Generator) -> Tensor
     small = F.avg_pool2d(pictures, factor) if factor > 1 else pictures
     flat = small.flatten(1)
     mean = flat.mean(dim=0)
-    z = torch.randn(count, n, generator=source, device=flat.device)
-    ridge = torch.randn(count, flat.shape[1], generator=source, device=flat.device)
+    sources = [generator(flat.device, *key, k) for k in range(count)]
+    z = torch.stack([torch.randn(n, generator=source, device=flat.device) for source in sources])
+    ridge = torch.stack([torch.randn(flat.shape[1], generator=source, device=flat.device) for source in sources])
     drawn = mean + z @ (flat - mean) / (n - 1) ** 0.5 + RIDGE**0.5 * ridge
     drawn = drawn.view(count, channels, *small.shape[2:])
     if factor > 1:
@@ -42,6 +45,7 @@ def class_seeds(pictures: Tensor, count: int, source: torch.Generator) -> Tensor
     return drawn.clamp(0, 1)
 
 
-def noise_seeds(shape: tuple[int, ...], source: torch.Generator) -> Tensor:
-    """Return pictures of independent pixels, uniform in [0, 1], of `shape`, [B, C, H, W]."""
-    return torch.rand(shape, generator=source, device=source.device)
+def noise_seeds(shape: tuple[int, ...], device: torch.device, key: tuple) -> Tensor:
+    """Return pictures of independent pixels, uniform in [0, 1], of `shape`, [B, C, H, W]; one k is of (*key, k)."""
+    sources = [generator(device, *key, k) for k in range(shape[0])]
+    return torch.stack([torch.rand(shape[1:], generator=source, device=device) for source in sources])

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 Classifier = Callable[[Tensor], Tensor]
 """Images [B, C, H, W] with pixel values in [0, 1], noise added or not, to logits [B, classes]."""
@@ -29,6 +30,9 @@ def log_soft_score(base: Classifier, noisy: Tensor, target: Tensor) -> Tensor:
 
     """
     images, draws = noisy.shape[:2]
-    log_p = base(noisy.flatten(0, 1)).float().log_softmax(dim=1)
-    log_p = log_p.view(images, draws, -1).gather(2, target.view(-1, 1, 1).expand(-1, draws, 1)).squeeze(2)
-    return log_p.logsumexp(dim=1) - math.log(draws)
+    logits = base(noisy.flatten(0, 1)).float()
+    chosen = target.repeat_interleave(draws).unsqueeze(1)
+    # Not log_softmax: where p_t is near 1, its gradient is a rounding error of 1 - p_t.
+    others = logits.scatter(1, chosen, -math.inf).logsumexp(dim=1)
+    log_p = logsigmoid(logits.gather(1, chosen).squeeze(1) - others)
+    return log_p.view(images, draws).logsumexp(dim=1) - math.log(draws)

@@ -74,10 +74,14 @@ def fit_judges(pictures: Tensor, labels: Tensor, seed: int) -> Judges:
 
 def _seen(name: str, pictures: Tensor) -> np.ndarray:
     """Return what a judge sees of pictures: [B, features]."""
-    size = max(pictures.shape[2:])
-    side = min(SIDE, size)
+    side = min(SIDE, max(pictures.shape[2:]))
     if name == "net":
         side = max(8, side // 2)
-    if side < size:
-        pictures = F.interpolate(pictures, size=(side, side), mode="area")
-    return pictures.flatten(1).numpy()
+    return shrunk(pictures, side).flatten(1).numpy()
+
+
+def shrunk(pictures: Tensor, side: int = SIDE) -> Tensor:
+    """Return pictures, [B, C, H, W], at `side` pixels a side (means over areas), unless they are as small already."""
+    if max(pictures.shape[2:]) <= side:
+        return pictures
+    return F.interpolate(pictures, size=(side, side), mode="area")

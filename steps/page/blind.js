@@ -109,6 +109,7 @@ function renderResult(box, trials) {
     return el("tr", { "data-slot": slot }, el("th", { scope: "row" }, el("b", { class: `badge ${slot}` }, slot.toUpperCase()), ` ${view.name}`),
       el("td", {}, String(n)), el("td", {}, decided ? (n / decided).toFixed(2) : "–"), el("td", {}, decided ? `[${low.toFixed(3)}, ${high.toFixed(3)}]` : "–"));
   });
+  const focused = box.contains(document.activeElement);
   box.replaceChildren(
     el("h2", { class: "question", tabindex: -1 }, verdict(told, decided)),
     el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Result of the blind test" },
@@ -119,6 +120,7 @@ function renderResult(box, trials) {
     el("p", {}, el("button", { type: "button", id: "download", onclick: () => download(trials) }, "Download answers (CSV)"), " ",
       el("button", { type: "button", id: "again", onclick: restart }, "Another test")),
     review(trials), chooser());
+  if (focused) box.querySelector("h2").focus(); // the button is gone; the result is read out
 }
 
 /** Every trial, with links to its pictures and their captions. */

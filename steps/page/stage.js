@@ -158,8 +158,8 @@ function renderPictures() {
   for (const slot of slots) {
     const shown = swapped && slot === "a" ? "b" : slot;
     renderFrame(byId(`canvas-${slot}`), shown, byId(`measures-${slot}`));
-    const ascent = ascentOf(state[slot]);
-    byId(`path-${slot}`).replaceChildren(...(ascent ? pathLine(ascent, sourceIn(ascent)) : []));
+    const [ascent, standing] = [ascentOf(state[slot]), ascentOf(state[shown])];
+    byId(`path-${slot}`).replaceChildren(...(standing ? pathLine(standing, sourceIn(standing)) : []));
     byId(`caption-${slot}`).replaceChildren(...(ascent ? caption(slot, ascent, sourceIn(ascent)) : []));
   }
 }

@@ -213,5 +213,8 @@ def _view_faults(experiment: dict, where: str) -> Iterator[str]:
     yield from _unprintable({str(k): value for k, value in enumerate(radii)}, f"{where}.ascend.epsilon")
     if headline not in radii:
         yield f"{where}.montage.headline_epsilon is {headline}: must be one of ascend.epsilon, {radii}"
+    paths = [view_path(view) for view in listed["ascend.views"]]
+    for path in sorted({path for path in paths if paths.count(path) > 1}):
+        yield f"{where}.ascend.views: {path} stands twice"
     if all(view.get("start", "images") != "images" for view in listed["ascend.views"]):
         yield f"{where}.ascend.views: at least one must start from images"

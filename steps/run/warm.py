@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,7 +104,9 @@ def _work(line: socket.socket) -> NoReturn:
         size, files, _, _ = socket.recv_fds(line, 8, 3)
         told = b""
         while len(told) < int.from_bytes(size):
-            told += line.recv(1 << 20)
+            if not (part := line.recv(1 << 20)):
+                raise EOFError("the command that asked has ended")
+            told += part
         asked = json.loads(told)
         if (asked["python"], asked["root"]) != (sys.prefix, str(ROOT)):
             line.sendall((0).to_bytes(8))
@@ -121,6 +124,7 @@ def _work(line: socket.socket) -> NoReturn:
         sys.argv = [module, *arguments]
         sys.orig_argv = [sys.executable, "-m", module, *arguments]
         line.sendall(os.getpid().to_bytes(8))
+        threading.Thread(target=_end_with, args=(line,), daemon=True).start()
         sys.modules.pop(module, None)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
         status = 0
@@ -129,12 +133,19 @@ def _work(line: socket.socket) -> NoReturn:
     except BaseException:
         traceback.print_exc()
     finally:
+        status &= 0xFF
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
         with contextlib.suppress(OSError):
             line.sendall(status.to_bytes(8))
         os._exit(status)
+
+
+def _end_with(line: socket.socket) -> None:
+    """End this process when the command that stands for it has ended, by kill -9 say: nobody waits for it any more."""
+    line.recv(1)
+    os._exit(128 + signal.SIGKILL)
 
 
 def _set_threads(asked: str | None) -> None:

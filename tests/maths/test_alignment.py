@@ -78,3 +78,10 @@ def test_the_spectrum_of_white_noise_is_flat_and_that_of_a_wave_is_one_ring():
     assert torch.allclose(power.mean(dim=0), torch.ones(8, dtype=torch.float64), atol=0.05)
     wave = torch.sin(2 * np.pi * 3 * torch.arange(16) / 16).expand(1, 1, 16, 16)
     assert radial_spectrum(wave)[1][0].argmax() == 2 and radial_spectrum(wave)[1][0, 4:].max() < 1e-6
+
+
+def test_a_gradient_of_length_0_has_no_direction():
+    x, means = noise(2, 1, 4, 4), noise(3, 1, 4, 4, seed=1)
+    zero = torch.zeros_like(x)
+    assert contrastive_cosine(zero, x, means, torch.tensor([0, 1])).isnan().all()
+    assert saliency_cosine(zero, x).isnan().all()

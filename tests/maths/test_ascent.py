@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from steps.maths.ascent import ascend, log_score, log_score_and_gradient
+from steps.maths.ascent import ascend, draw_parts, log_score, log_score_and_gradient
 from steps.maths.ball import norms
 
 SHAPE = (1, 4, 4)
@@ -79,3 +79,24 @@ def test_noise_is_fresh_at_every_step():
         sigma=1.0, epsilon=1e-9, step=1e-9, steps=2, draws=3, batch=8, key=(2,),
     )  # fmt: skip
     assert not torch.allclose(inputs[0], inputs[1], atol=1e-3)
+
+
+def test_the_gradient_keeps_its_direction_where_the_score_is_next_to_one():
+    """Against float64: in float32, log_softmax makes 1 - p_t a rounding error there."""
+    weights = torch.randn(3, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = torch.linalg.lstsq(weights, torch.tensor([25.0, 1.0, 0.0]).double()).solution.view(1, 1, 3, 4)
+    (exact,) = torch.autograd.grad((weights @ (at := x.clone().requires_grad_(True)).flatten()).log_softmax(0)[0], at)
+    _, found = log_score_and_gradient(
+        lambda v: v.flatten(1) @ weights.float().T, x.float(), torch.tensor([0]), sigma=0, draws=1, batch=1, key=(0,)
+    )
+    torch.testing.assert_close(1e10 * found.double(), 1e10 * exact, rtol=1e-4, atol=1e-6)
+
+
+def test_an_image_has_the_same_noise_whatever_stands_beside_it():
+    x = torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    many, few = (
+        torch.cat(list(draw_parts(x[:n], sigma=0.5, draws=draws, batch=batch, key=(0,))), dim=1)
+        for n, draws, batch in ((5, 40, 7), (2, 23, 1000))
+    )
+    assert many.shape[1] == 40 and few.shape[1] == 23
+    assert torch.equal(many[:2, :23], few)

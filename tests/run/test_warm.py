@@ -64,6 +64,20 @@ def test_a_signal_reaches_the_fork_and_its_end_comes_back(model, dataset, tmp_pa
     assert not alive and not (tmp_path / "out.npz").exists()
 
 
+def test_a_killed_command_takes_its_fork_along(model, dataset, tmp_path, served):
+    flags = ["--model", model, "--data", dataset, "--out", tmp_path / "out.npz", *ASCENT, "--steps=100000"]
+    command = [sys.executable, "-m", "steps.ascend", *map(str, flags), "--check-draws=8", "--log", tmp_path / "log"]
+    process = subprocess.Popen(command, cwd=ROOT)
+    until = time.monotonic() + 60
+    while not (tmp_path / "log").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    forks = served.children()
+    process.kill()
+    process.wait(timeout=10)
+    _, alive = psutil.wait_procs(forks, timeout=10)
+    assert len(forks) == 1 and not alive
+
+
 def test_where_nobody_answers_a_step_starts_by_itself(model, dataset, tmp_path):
     done, _ = ascend(model, dataset, tmp_path / "out.npz", os.environ | {VARIABLE: str(tmp_path / "nobody")})
     assert done.returncode == 0 and (tmp_path / "out.npz").is_file()

@@ -27,6 +27,8 @@ from typing import NoReturn
 VARIABLE = "PAGODA_WARM"
 LONG = {f"steps.{name}" for name in ("fetch", "train", "import_model", "certify", "predict")}
 """Steps that start by themselves: imports are little of their time, and Snakemake then measures their memory."""
+LONGEST = 100
+"""Bytes of a socket's path that every system takes; with a longer TMPDIR, steps start by themselves."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -62,6 +64,9 @@ def warm() -> Iterator[subprocess.Popen | None]:
         return
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "warm")
+        if len(path.encode()) > LONGEST:
+            yield None
+            return
         # One thread, so that a fork has no thread's lock to wait for; each step sets its own number.
         environment = os.environ | {"OMP_NUM_THREADS": "1", VARIABLE: "0"}
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

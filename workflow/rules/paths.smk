@@ -72,7 +72,7 @@ def view_ascents(wildcards):
     number_of(wildcards, "sigma", zero=True)
     view = {"model": wildcards.model, "sigma": float(wildcards.sigma)}
     if wildcards.start:
-        view["start"] = wildcards.start.removeprefix("/start=")
+        view["start"] = wildcards.start.partition("=")[2]
     model_of(wildcards)
     return ascents(wildcards, experiment_of(wildcards)["ascend"]["epsilon"], classes_of(wildcards.experiment), [view])
 

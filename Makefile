@@ -64,6 +64,7 @@ test: .venv/installed-test slurm-packages browser-package
 	$(UV) install --python $(BIN)/python --require-hashes --no-deps --target $@ -r envs/bench.txt
 
 bench: .venv/installed-test .venv/bench slurm-packages
+	$(BIN)/python -m tests.bench.speed
 	$(BIN)/python -m tests.bench.certification
 	$(BIN)/python -m tests.bench.executor
 

@@ -137,7 +137,7 @@ def test_pictures_that_are_files_train_with_worker_processes(tmp_path, folder):
     statistics = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
     fetch.run(fetch.Config(kind="imagefolder", root=folder, size=16, storage="files", out=data, **statistics))
     asked = config(data, tmp_path, flip=True, crop=True, workers=2, epochs=2, batch=4, shift=0)
-    assert train.run(asked)["n"] == 8
+    assert train.run(asked)["n"] == 16
     (folder / "train" / "dog" / "3.png").write_bytes(b"no picture")
     with pytest.raises(BadInput, match=r"^cannot read the picture .*dog/3\.png: [^\n]*$"):
         train.run(dataclasses.replace(asked, seed=1))

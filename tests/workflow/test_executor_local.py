@@ -111,7 +111,7 @@ def test_ctrl_c_ends_all_that_was_started(project, whom):
 
 
 def test_a_head_that_was_killed_is_followed_by_one_that_attaches(project):
-    folder = project("echo start >> started-{wildcards.k}; sleep 6; touch {output}", jobs=2)
+    folder = project("echo start >> started-{wildcards.k}; sleep 14; touch {output}", jobs=2)
     head = subprocess.Popen(snakemake_command(), cwd=folder, env=surroundings(), stderr=subprocess.DEVNULL)
     started(folder)
     head.kill()

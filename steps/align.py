@@ -1,6 +1,6 @@
 """align: the ascents of a view -> how well its gradients and its changes agree with the classes, image by image.
 
-Gradients, at the sources: the contrastive class-mean cosine (of the target's score) and the centred saliency cosine
+Gradients, at the sources: the contrastive cosine (of the target's score) and the saliency cosine
 (of the image's own class), and for each the split-half cosine that says whether N is large enough. Changes: what three
 judges see before and after, and the high-frequency fraction. Writes a table (.csv, a row an ascent), its facts (.json)
 and some gradients with their radial spectra (.npz). Means and intervals over images are `align_summary`'s.

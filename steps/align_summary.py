@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from steps.data.measures import MEASURES, REPORTED, Measure, View, read_view
+from steps.data.measures import JUDGES, MEASURES, REPORTED, Measure, View, read_view
 from steps.maths.bootstrap import mean_interval
 from steps.run.command import main, option
 from steps.run.errors import BadInput
@@ -76,12 +76,12 @@ def _flags(view: View, row: dict, config: Config) -> list[str]:
                 f"N = {view.facts['draws']} is too small: split-half cosine{which} {row[gate]:.2f} < {config.gate:g}"
             )
     flags += [
-        f"judge {name} is below twice chance: accuracy {judge['accuracy']:.2f}"
+        f"judge {JUDGES[name]}: below twice chance, accuracy {judge['accuracy']:.2f}"
         for name, judge in view.facts["judges"].items()
         if judge["accuracy"] < 2 * judge["chance"]
     ]
     if view.facts["start"] == "seeds":
-        flags.append("qda would be circular: seeds are drawn from such Gaussians")
+        flags.append("judge class Gaussians: left out, as seeds are drawn from such")
     return flags
 
 
@@ -202,7 +202,7 @@ def _weakness(before: View, after: View, measure: Measure, config: Config) -> st
     for view in (before, after):
         known = view.facts["judges"].get(judge)
         if known and known["accuracy"] < 2 * known["chance"]:
-            return f"judge {judge} is below twice chance"
+            return f"judge {JUDGES[judge]} is below twice chance"
         gate = {"contrastive": "split_half", "saliency": "own_split_half"}.get(measure.column)
         if gate and view.by_image(config.epsilon)[gate].mean() < config.gate:
             return f"N is too small for {view.name}"
@@ -216,7 +216,7 @@ def _judges(views: list[View]) -> tuple[list[str], list[list[str]]]:
         sources = f"{judge['sources_accuracy']:.3f} (n = {judge['sources_n']})" if "sources_n" in judge else "–"
         held_out = f"{judge['accuracy']:.3f} [{judge['low']:.3f}, {judge['high']:.3f}], n = {judge['n']}"
         usable = "below twice chance" if judge["accuracy"] < 2 * judge["chance"] else ""
-        rows.append([name, held_out, sources, f"{judge['chance']:.3f}", usable])
+        rows.append([JUDGES[name], held_out, sources, f"{judge['chance']:.3f}", usable])
     return ["judge", "accuracy on held-out test images", "on the untouched sources", "chance", ""], rows
 
 

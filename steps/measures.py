@@ -21,10 +21,10 @@ from steps.run.log import logger
 PANELS = {
     "contrastive": "contrastive cosine →",
     "saliency": "saliency cosine →",
-    "high_frequency": "← high frequencies",
+    "high_frequency": "← high-freq. fraction",
     "knn_gain": "gain: neighbours →",
     "qda_gain": "gain: Gaussians →",
-    "net_gain": "gain: blurred net →",
+    "net_gain": "gain: small net →",
 }
 """Columns of the summary in the order of the panels, with what they are called; an arrow shows the better side."""
 WHITE = 1 - np.pi / 16

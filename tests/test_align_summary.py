@@ -64,7 +64,7 @@ def test_intervals_are_over_images_and_not_over_ascents(tmp_path):
     draws = np.random.default_rng(1).choice(means, (20_000, 12)).mean(axis=1)
     assert (found["n"], found.contrastive) == (12, pytest.approx(0.3, abs=1e-6))
     assert np.allclose([found.contrastive_low, found.contrastive_high], np.quantile(draws, [0.025, 0.975]), atol=0.005)
-    assert "| 0.300 [0." in page and "judge gain, knn ↑" in page and "high-frequency fraction ↓" in page
+    assert "| 0.300 [0." in page and "judge gain, nearest neighbours ↑" in page and "high-frequency fraction ↓" in page
     assert "Not tested" in page and "Flags" not in page
 
 
@@ -79,7 +79,7 @@ def test_hypotheses_are_computed(tmp_path):
     standard = write_view(tmp_path / "standard.csv", "standard", 0.0, values(0.3, 0.1))
     better = write_view(tmp_path / "gaussian.csv", "gaussian", 0.5, values(0.6, 0.12))
     _, page = summarise(tmp_path, standard, better)
-    assert "hypothesis holds (smoothed − standard = +0.300 [+0.2" in sentence(page, "Contrastive class-mean cosine")
+    assert "hypothesis holds (smoothed − standard = +0.300 [+0.2" in sentence(page, "Contrastive cosine")
     assert "does not hold: the reverse does" in sentence(page, "High-frequency fraction")
     same = write_view(
         tmp_path / "gaussian.csv",
@@ -88,7 +88,7 @@ def test_hypotheses_are_computed(tmp_path):
         [(k, t, v + 0.01 * (-1) ** (k // 2)) for k, t, v in values(0.3, 0.1)],
     )
     _, page = summarise(tmp_path, standard, same)
-    assert "is not decided (smoothed − standard = +0.000 [-0.0" in sentence(page, "Contrastive class-mean cosine")
+    assert "is not decided (smoothed − standard = +0.000 [-0.0" in sentence(page, "Contrastive cosine")
 
 
 def test_the_difference_is_paired_over_the_images_of_both(tmp_path):
@@ -97,9 +97,7 @@ def test_the_difference_is_paired_over_the_images_of_both(tmp_path):
     better = write_view(tmp_path / "gaussian.csv", "gaussian", 0.5, values(0.35, 0.2, images=8))
     table, page = summarise(tmp_path, standard, better)
     assert float(table.contrastive_low[1]) < float(table.contrastive_high[0])
-    assert "holds (smoothed − standard = +0.050 [+0.050, +0.050], n = 8)" in sentence(
-        page, "Contrastive class-mean cosine"
-    )
+    assert "holds (smoothed − standard = +0.050 [+0.050, +0.050], n = 8)" in sentence(page, "Contrastive cosine")
 
 
 def test_one_image_has_no_interval_and_the_summary_says_so(tmp_path):
@@ -114,7 +112,7 @@ def test_weak_judges_and_too_few_draws_are_flagged(tmp_path):
     path = write_view(tmp_path / "a.csv", "standard", 0.5, values(0.3, 0.1), accuracy=0.15, agreement=0.3)
     table, page = summarise(tmp_path, path)
     assert "N = 64 is too small: split-half cosine 0.30 < 0.5" in table["flags"][0]
-    assert "judge knn is below twice chance: accuracy 0.15" in table["flags"][0]
+    assert "judge nearest neighbours: below twice chance, accuracy 0.15" in table["flags"][0]
     assert "| below twice chance |" in page and "- standard, smoothed with σ = 0.5: N = 64 is too small" in page
     assert "too small" not in summarise(tmp_path, path, gate=0.2)[0]["flags"][0]
 
@@ -124,13 +122,15 @@ def test_weak_judges_and_too_few_draws_and_few_images_decide_nothing(tmp_path):
     better = write_view(tmp_path / "gaussian.csv", "gaussian", 0.5, values(0.6, 0.1), agreement=0.3)
     _, page = summarise(tmp_path, standard, better)
     said = "is not decided (N is too small for gaussian-0.5, smoothed with σ = 0.5; smoothed − standard = +0.300"
-    assert said in sentence(page, "Contrastive class-mean cosine") and said in sentence(page, "Centred saliency cosine")
-    assert "is not decided (judge knn is below twice chance;" in sentence(page, "Judge gain, knn")
+    assert said in sentence(page, "Contrastive cosine") and said in sentence(page, "Saliency cosine")
+    assert "is not decided (judge nearest neighbours is below twice chance;" in sentence(
+        page, "Judge gain, nearest neighbours"
+    )
     assert "does not hold" in sentence(page, "High-frequency fraction")
     few = [write_view(tmp_path / f"{name}.csv", name, sigma, values(centre, 0.1, images=3))
            for name, sigma, centre in (("standard", 0.0, 0.3), ("gaussian", 0.5, 0.6))]  # fmt: skip
     table, page = summarise(tmp_path, *few)
-    assert "is not decided (3 images are few;" in sentence(page, "Contrastive class-mean cosine")
+    assert "is not decided (3 images are few;" in sentence(page, "Contrastive cosine")
     assert "3 images are few" in table["flags"][0]
 
 

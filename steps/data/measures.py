@@ -8,7 +8,8 @@ import pandas as pd
 
 from steps.run.errors import BadInput
 
-JUDGES = ("knn", "qda", "net")
+JUDGES = {"knn": "nearest neighbours", "qda": "class Gaussians", "net": "small net"}
+"""The judges by the name of their columns."""
 NUMBERS_NA = {name: [""] for name in ("split_half", "own_split_half", "contrastive", "saliency", "high_frequency")}
 """Where nothing stands for NaN; class names, whatever they are, stay as they stand."""
 TEXT = ("view", "model", "start", "target", "label", *(f"{j}_{when}" for j in JUDGES for when in ("before", "after")))
@@ -29,12 +30,12 @@ class Measure:
 
 
 MEASURES = (
-    Measure("contrastive", "contrastive class-mean cosine", 1),
-    Measure("knn_gain", "judge gain, knn", 1),
-    Measure("qda_gain", "judge gain, qda", 1),
-    Measure("net_gain", "judge gain, net", 1),
+    Measure("contrastive", "contrastive cosine", 1),
+    Measure("knn_gain", f"judge gain, {JUDGES['knn']}", 1),
+    Measure("qda_gain", f"judge gain, {JUDGES['qda']}", 1),
+    Measure("net_gain", f"judge gain, {JUDGES['net']}", 1),
     Measure("high_frequency", "high-frequency fraction", -1),
-    Measure("saliency", "centred saliency cosine", 1),
+    Measure("saliency", "saliency cosine", 1),
 )
 REPORTED = (
     Measure("split_half", "split-half cosine", 0),

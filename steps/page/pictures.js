@@ -90,7 +90,7 @@ function provenance(ascent, source, step) {
   ].join(" ");
 }
 
-const JUDGES = { knn: "judge: neighbours", qda: "judge: discriminant", net: "judge: small net" };
+const JUDGES = { knn: "judge: nearest neighbours", qda: "judge: class Gaussians", net: "judge: small net" };
 
 /** [name, value] of all measures of the end of an ascent. */
 function measuresOf(ascent, source) {
@@ -98,9 +98,9 @@ function measuresOf(ascent, source) {
   const measured = ascent.measures[source];
   if (measured) {
     rows.unshift(
-      ["class-mean cosine ↑", signed(measured.contrastive, 3)],
+      ["contrastive cosine ↑", signed(measured.contrastive, 3)],
       ["saliency cosine ↑", signed(measured.saliency, 3)],
-      ["high frequencies ↓", signed(measured.high_frequency)],
+      ["high-frequency fraction ↓", signed(measured.high_frequency)],
     );
     for (const [judge, [before, after]] of Object.entries(measured.judges)) {
       rows.push([JUDGES[judge], `${before ? `${quoted(before)} → ` : ""}${quoted(after)}`]);

@@ -1,12 +1,12 @@
 // The summary of the measures at the radius shown, and certified accuracy with the chosen σ marked.
 
 const MEASURES = [
-  ["contrastive", "Class-mean cosine", "↑", "cosine of the gradient with the direction to the target class's mean, less that of other classes"],
+  ["contrastive", "Contrastive cosine", "↑", "cosine of the gradient with the direction to the target class's mean, less that of other classes"],
   ["saliency", "Saliency cosine", "↑", "|cosine| of the centred image and the gradient of its own class"],
-  ["high_frequency", "High frequencies", "↓", "share of the change's power above ¼ cycle per pixel; white noise has 0.80"],
-  ["knn_gain", "Judge: neighbours", "↑", "how much more often k nearest neighbours see the target class after than before"],
-  ["qda_gain", "Judge: discriminant", "↑", "the same of a quadratic discriminant; circular for views from seeds"],
-  ["net_gain", "Judge: small net", "↑", "the same of a small network on blurred input"],
+  ["high_frequency", "High-frequency fraction", "↓", "share of the change's power above ¼ cycle per pixel; white noise has 0.80"],
+  ["knn_gain", "Judge gain, nearest neighbours", "↑", "how much more often k nearest neighbours see the target class after than before"],
+  ["qda_gain", "Judge gain, class Gaussians", "↑", "the same of a Gaussian a class (quadratic discriminant); left out for views from seeds"],
+  ["net_gain", "Judge gain, small net", "↑", "the same of a small network on blurred input"],
   ["split_half", "Split-half cosine", "", "agreement of two independent estimates of the gradient: where low, N is too small"],
   ["p_before", "p̄ₜ before", "", "score of the target class at the source, the model's own"],
   ["p_after", "p̄ₜ after", "", "score of the target class at the end, the model's own"],

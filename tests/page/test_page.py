@@ -33,15 +33,15 @@ def test_every_picture_says_what_it_is(open_page, example):
     for value in ("gaussian-0.5 hash-gaussian-0.5", "σ = 0.5", "N = 16", "ε = 2", "RMS 0.1443", "step 6 of 9",
                   "each of 0.2", "seed 7", "test image 1", CLASSES[0], CLASSES[1], "0123456789ab", "‖δ‖ 2.00",
                   f"{ascent.p_path[6, 1]:.3f}", f"{ascent.p_before[1]:.3f}", f"{ascent.p_after[1]:.3f}",
-                  "class-mean cosine 0.123", "high frequencies 0.80",
-                  f"judge: neighbours “{CLASSES[1]}” → “{CLASSES[0]}”",
+                  "contrastive cosine 0.123", "high-frequency fraction 0.80",
+                  f"judge: nearest neighbours “{CLASSES[1]}” → “{CLASSES[0]}”",
                   f"split-half cosine {ascent.split_half[1]:.2f}"):  # fmt: skip
         assert value in caption
-    assert "discriminant" not in caption
+    assert "class Gaussians" not in caption
     assert page.locator("#measures-b").evaluate("e => getComputedStyle(e).opacity") == "0"
     page.locator("#figure-b .frame").focus()
     until(page, "getComputedStyle(document.getElementById('measures-b')).opacity === '1'")
-    assert "class-mean cosine" in page.locator("#measures-b").inner_text()
+    assert "contrastive cosine" in page.locator("#measures-b").inner_text()
     assert page.evaluate("[...document.querySelectorAll('canvas')].every(c => c.getAttribute('aria-label'))")
     assert page.locator("#config").inner_text() == "0123456789ab"
     assert page.evaluate("window.hacked") is None
@@ -147,7 +147,7 @@ def test_tables_and_curves_mark_the_chosen_views(open_page):
     assert "0.25" in chosen.first.inner_text() and "[0.13, 0.38]" in chosen.first.inner_text()
     assert "–" in chosen.first.inner_text()
     assert f"{STANDARD}: N is too small <b>" in page.locator("#summary .flags").inner_text()
-    assert "Class-mean cosine ↑" in page.locator("#summary thead").inner_text()
+    assert "Contrastive cosine ↑" in page.locator("#summary thead").inner_text()
     assert page.locator("#summary tbody tr").count() == 4
     page.get_by_label("1", exact=True).check(force=True)
     assert page.locator("#summary tbody tr").count() == 3

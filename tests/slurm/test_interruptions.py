@@ -114,7 +114,7 @@ rule work:
     )
     # SLURM may send the signal 60 s early: at 2 minutes less 30 s, still not before the job is well under way.
     process = start(cluster, folder, "--submitit-signal-seconds", "30")
-    cluster.wait_for((folder / "saved").exists, 150)
+    cluster.wait_for((folder / "saved").exists, 240)
     cluster.wait_for(lambda: "PENDING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"), 60)
     start_requeued_now(cluster)
     _, said = process.communicate(timeout=150)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 import snakemake.common.tests
-from snakemake_executor_plugin_submitit import ExecutorSettings
+from snakemake_executor_plugin_submitit import ExecutorSettings, local
 
 from tests.conftest import ROOT
 
@@ -203,3 +203,10 @@ class TestSuiteOfSnakemake(snakemake.common.tests.TestWorkflowsLocalStorageBase)
 
     def get_executor_settings(self) -> ExecutorSettings:
         return ExecutorSettings(cluster="local")
+
+
+def test_a_process_without_a_command_line_yet_is_under_way(monkeypatch, tmp_path):
+    """It has none between its start and the program's: taken for ended, its GPU went to the next job."""
+    for words, runs in (([], True), (["python", f"{tmp_path}/1.pkl"], True), (["another", "program"], False)):
+        monkeypatch.setattr(psutil.Process, "cmdline", lambda process, words=words: words)
+        assert local._runs(str(os.getpid()), tmp_path) is runs

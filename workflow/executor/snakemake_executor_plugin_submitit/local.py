@@ -190,6 +190,8 @@ def visible_gpus() -> tuple[str, ...]:
 def _runs(job_id: str, folder: Path | str) -> bool:
     """Tell whether a process is submitit's for a job in `folder`: numbers of processes are used again."""
     try:
-        return any(word.startswith(str(folder)) for word in psutil.Process(int(job_id)).cmdline())
+        words = psutil.Process(int(job_id)).cmdline()
+        # None yet: for a moment after it was started, a process has no command line.
+        return not words or any(word.startswith(str(folder)) for word in words)
     except (psutil.Error, ValueError):
         return False

@@ -24,10 +24,13 @@ def contrastive_cosine(gradient: Tensor, x: Tensor, means: Tensor, target: Tenso
         target: class numbers, int64 [B], in 0 ... K-1.
 
     """
-    towards = means.unsqueeze(0) - x.unsqueeze(1)
     count = len(means)
-    cosines = cosine(gradient.repeat_interleave(count, dim=0), towards.flatten(0, 1)).view(-1, count)
-    cosines[norms(towards.flatten(0, 1)).view(-1, count) == 0] = torch.nan
+    cosines = x.new_empty(len(x), count)
+    # An image at a time: with a thousand classes of large pictures, one image's directions are as many again.
+    for k in range(len(x)):
+        towards = means - x[k]
+        cosines[k] = cosine(gradient[k].expand_as(towards), towards)
+        cosines[k, norms(towards) == 0] = torch.nan
     cosines[norms(gradient) == 0] = torch.nan
     own = torch.nn.functional.one_hot(target, count).bool()
     return cosines[own] - cosines.masked_fill(own, torch.nan).nanmean(dim=1)

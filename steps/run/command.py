@@ -54,7 +54,13 @@ def main(step: str, config_type: type, run: Callable, argv: list[str] | None = N
 
 
 def _parser(step: str, config_type: type) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(f"python -m steps.{step}", description=config_type.__doc__, allow_abbrev=False)
+    # A list of files too long for a command line may stand in a file: --ascents @FILE, a path a line.
+    parser = argparse.ArgumentParser(
+        f"python -m steps.{step}",
+        description=config_type.__doc__,
+        allow_abbrev=False,
+        fromfile_prefix_chars="@",
+    )
     hints = typing.get_type_hints(config_type)
     for field in dataclasses.fields(config_type):
         optional = field.default is not dataclasses.MISSING

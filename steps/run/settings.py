@@ -174,7 +174,9 @@ def _dataset_faults(experiment: dict, where: str) -> Iterator[str]:
         yield f"{where}.train.{wrong}: storage {dataset.get('storage', 'arrays')} does not know it; leave it out"
     known = KNOWN.get(dataset["kind"])
     swept = [experiment["sweep"]["class"]] if "sweep" in experiment else []
-    for place, named in (("ascend.classes", [] if classes == "all" else classes), ("sweep.class", swept)):
+    shown = experiment["montage"].get("classes", [])
+    chosen = [] if classes == "all" else classes
+    for place, named in (("ascend.classes", chosen), ("sweep.class", swept), ("montage.classes", shown)):
         if known and (unknown := [name for name in named if name not in known]):
             yield f"{where}.{place}: unknown class {', '.join(unknown)}; {dataset['kind']} has {', '.join(known)}"
 

@@ -32,6 +32,13 @@ def test_flags_become_a_config():
     assert seen == [Config(3, ("a b", "c"), True, 0.5), Config(3)]
 
 
+def test_a_list_may_stand_in_a_file(tmp_path):
+    seen, names = [], [f"results/a b/{k}.npz" for k in range(5000)]
+    (tmp_path / "list").write_text("\n".join(names) + "\n")
+    assert call(seen.append, "--names", f"@{tmp_path / 'list'}", "--size", "3") == 0
+    assert seen == [Config(3, tuple(names))]
+
+
 def test_bad_input_is_one_line_and_defects_are_not_hidden(capsys, tmp_path):
     def bad(config):
         raise BadInput("size is 3: must be 4")

@@ -21,10 +21,11 @@ rule align:
         mem_mb=growing(6000),
         runtime=60,
     params:
+        ascents=lambda wildcards, input: listed(input.ascents),
         flags=align_flags,
         code=fingerprint("steps.align"),
     shell:
-        "python -m steps.align --model {input.model:q} --data {input.data:q} --ascents {input.ascents:q}"
+        "python -m steps.align --model {input.model:q} --data {input.data:q} --ascents {params.ascents}"
         " --out {output.table:q} {params.flags} {resources.speed} --code {params.code} --log {log:q}"
 
 

@@ -20,6 +20,7 @@ os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 
 from steps.data.classes import class_names
 from steps.run.errors import BadInput
+from steps.run.files import write_text
 from steps.run.fingerprint import fingerprint
 from steps.run.warm import warm
 from steps.run.settings import certified_views, check_config, class_in_path, model_name, view_path
@@ -31,6 +32,8 @@ RESERVED += ("montage_synthesis", "montage_animation")
 
 
 WARM = ExitStack()
+ROOM = 40  # classes that figures and the page have room for
+LONGEST = 60_000  # bytes of a list of files in a command: Linux takes 131,072 in all
 
 
 def refuse(message):
@@ -108,15 +111,50 @@ def classes_of(name):
     return chosen
 
 
+@cache
+def classes_in_paths(name):
+    """Return the target classes of the experiment `name` by what paths call them."""
+    return {class_in_path(known): known for known in classes_of(name)}
+
+
+@cache
+def shown_of(name):
+    """Return the target classes that the figures and the page of the experiment `name` show."""
+    known = classes_of(name)
+    chosen = config["experiments"][name]["montage"].get("classes", known)
+    if unknown := [c for c in chosen if c not in known]:
+        refuse(f"experiment {name}: montage.classes: {', '.join(unknown)} is none of ascend.classes")
+    if len(chosen) > ROOM:
+        refuse(
+            f"experiment {name}: {len(chosen)} target classes are too many for a figure or the page: name those to "
+            f"show, at most {ROOM}, in montage.classes (the measures are of all classes)"
+        )
+    return chosen
+
+
 def target_of(wildcards):
     """Return the class name in a path."""
     experiment_of(wildcards)
-    known = {class_in_path(name): name for name in classes_of(wildcards.experiment)}
+    known = classes_in_paths(wildcards.experiment)
     if wildcards.target not in known:
         refuse(
             f"unknown class {wildcards.target!r} in a path; experiment {wildcards.experiment} has {', '.join(known)}"
         )
     return known[wildcards.target]
+
+
+def listed(paths):
+    """Return paths as words of a command; where they are too many for one, as @FILE, a file that lists them.
+
+    The file's name is the hash of its content, so that planning again writes the same one.
+    """
+    words = shlex.join(paths)
+    if len(words.encode()) <= LONGEST:
+        return words
+    content = "".join(f"{path}\n" for path in paths)
+    file = Path(".snakemake", "lists", f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.txt")
+    write_text(file, content)
+    return f"@{file}"
 
 
 def published_of(wildcards):

@@ -19,9 +19,10 @@ rule gallery:
         mem_mb=growing(4000),
         runtime=30,
     params:
+        ascents=lambda wildcards, input: listed(input.ascents),
         flags=gallery_flags,
         page=page_hash(),
         code=fingerprint("steps.gallery"),
     shell:
-        "python -m steps.gallery --ascents {input.ascents:q} --measures {input.measures:q} --summary {input.summary:q}"
+        "python -m steps.gallery --ascents {params.ascents} --measures {input.measures:q} --summary {input.summary:q}"
         " --certified {input.certified:q} --out {output:q} {params.flags} --code {params.code} --log {log:q}"

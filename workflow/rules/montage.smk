@@ -34,9 +34,10 @@ for name, (kind, path, inputs, labels) in MONTAGES.items():
             runtime=15,
         params:
             kind=kind,
+            ascents=lambda wildcards, input: listed(input.ascents),
             code=fingerprint("steps.montage"),
         shell:
-            "python -m steps.montage --kind {params.kind} --ascents {input.ascents:q} --measures {input.measures:q}"
+            "python -m steps.montage --kind {params.kind} --ascents {params.ascents} --measures {input.measures:q}"
             " --out {output:q} --code {params.code} --log {log:q}"
 
 

@@ -8,7 +8,7 @@ def experiment_targets(name):
 
 def targets(name):
     """Return the files that the experiment `name` is made of."""
-    experiment, classes = config["experiments"][name], [class_in_path(c) for c in classes_of(name)]
+    experiment, classes = config["experiments"][name], [class_in_path(c) for c in shown_of(name)]
     starts = {view.get("start", "images") for view in experiment["ascend"]["views"]}
     montages = ["headline", *(f"class={c}" for c in classes), f"ladder/class={classes[0]}"]
     montages += [f"eps={e:g}" for e in experiment["ascend"]["epsilon"]]
@@ -83,22 +83,22 @@ def alignments(wildcards, suffix, start=True):
 
 
 def headline_ascents(wildcards):
-    """Return the ascents of the headline: every view and class at its epsilon."""
-    return ascents(wildcards, [headline_epsilon(wildcards)], classes_of(wildcards.experiment), views_of(wildcards))
+    """Return the ascents of the headline: every view and class shown at its epsilon."""
+    return ascents(wildcards, [headline_epsilon(wildcards)], shown_of(wildcards.experiment), views_of(wildcards))
 
 
 def synthesis_ascents(wildcards):
-    """Return the ascents with no source picture: every such view and class."""
+    """Return the ascents with no source picture: every such view and class shown."""
     views = views_of(wildcards, start=False)
     if not views:
         refuse(f"experiment {wildcards.experiment} has no view with `start: seeds` or `start: noise`")
-    return ascents(wildcards, [headline_epsilon(wildcards)], classes_of(wildcards.experiment), views)
+    return ascents(wildcards, [headline_epsilon(wildcards)], shown_of(wildcards.experiment), views)
 
 
 def epsilon_ascents(wildcards):
-    """Return the ascents of one epsilon: every view and class."""
+    """Return the ascents of one epsilon: every view and class shown."""
     experiment_of(wildcards)
-    return ascents(wildcards, [number_of(wildcards, "eps")], classes_of(wildcards.experiment), views_of(wildcards))
+    return ascents(wildcards, [number_of(wildcards, "eps")], shown_of(wildcards.experiment), views_of(wildcards))
 
 
 def class_ascents(wildcards):
@@ -127,6 +127,6 @@ def swept_ascents(wildcards):
 
 
 def page_ascents(wildcards):
-    """Return the ascents that the page shows: every view, class and epsilon."""
+    """Return the ascents that the page shows: every view and epsilon, the classes shown."""
     radii = experiment_of(wildcards)["ascend"]["epsilon"]
-    return ascents(wildcards, radii, classes_of(wildcards.experiment), views_of(wildcards, start=None))
+    return ascents(wildcards, radii, shown_of(wildcards.experiment), views_of(wildcards, start=None))

@@ -1,4 +1,4 @@
-"""`make bench`: ascending and training beside plain loops and a public peer, in one run on one machine.
+"""`make bench`: ascending and training beside plain loops and public peers, in one run on one machine.
 
 Prints figures and keeps them in results/bench/speed.csv. Pictures are random, the weights too: neither decides a speed.
 Every contender has a turn in each of ROUNDS rounds, and its best one counts, so that a busy machine is one for all.
@@ -10,10 +10,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from steps.data.batches import Augmentation, batches, epoch_order
 from steps.data.dataset import Pictures, Split, write_dataset
@@ -28,6 +31,8 @@ from tests.conftest import ROOT
 ROUNDS, SIGMA, MEAN, STD = 3, 0.5, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 NETS = {"resnet20": (32, 16, 16, 6), "resnet50": (224, 1, 8, 2)}
 """By architecture: side of a picture, sources, draws, steps."""
+TRAINED = {"resnet20": (32, 2560, 128), "resnet50": (224, 64, 16)}
+"""By architecture: side of a picture, pictures of a turn, batch."""
 
 
 def main() -> int:
@@ -37,7 +42,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for name in NETS:
             rows += ascending(name, Path(folder), device)
-        rows += training(Path(folder), device)
+        for name in TRAINED:
+            rows += training(name, Path(folder), device)
     width = max(len(row[0]) for row in rows)
     for what, value, how in rows:
         print(f"{what:<{width}}  {value:>8}  {how}")
@@ -73,7 +79,7 @@ def identity(name: str, size: int, device: torch.device) -> Identity:
 
 
 def ascending(name: str, folder: Path, device: torch.device) -> list[tuple[str, str, str]]:
-    """Return source-steps times draws a second: a plain loop, ART's attack, ours."""
+    """Return source-steps times draws a second: a plain loop, the attacks of ART and of robustness, ours."""
     size, sources, draws, steps = NETS[name]
     network = build_seeded(0, name, 10, 3)
     path = folder / name / "model.safetensors"
@@ -88,18 +94,42 @@ def ascending(name: str, folder: Path, device: torch.device) -> list[tuple[str, 
         "plain loop": (work, lambda: plain_ascent(plain, x, target, **shared)),
         "ours": (work, lambda: ascend(loaded.classifier, x, target, batch=256, key=(0,), **shared)),
     }
-    peer = art_attack(plain, x, target, steps, draws)
-    if not isinstance(peer, str):
-        contenders["ART"] = (work, peer)
+    peers = {"ART": art_attack, "robustness": robustness_attack}
+    missing = {}
+    for who, attack in peers.items():
+        try:
+            contenders[who] = (work, attack(plain, x, target, steps, draws))
+        except ImportError as error:
+            missing[who] = f"not installed: {error}"
     found = rates(contenders)
     how = f"{device.type}, {name}, {size} px, {sources} sources, N = {draws}, {torch.get_num_threads()} threads"
-    rows = [(f"ascend {name}, source-steps x draws a second, {who}", f"{rate:.0f}", how) for who, rate in found.items()]
-    if isinstance(peer, str):
-        rows.append((f"ascend {name}, ART", "-", peer))
+    share = found["ours"] * flops(plain, x[:1]) / matmul_rate(device, loaded.identity.precision)
     return [
-        *rows,
+        *((f"ascend {name}, source-steps x draws a second, {who}", f"{rate:.0f}", how) for who, rate in found.items()),
+        *((f"ascend {name}, {who}", "-", why) for who, why in missing.items()),
         (f"ascend {name}, ours / plain loop", f"{found['ours'] / found['plain loop']:.2f}", "target 2.5 on a CPU"),
+        (f"ascend {name}, FLOPs of the rate of matrix products", f"{share:.2f}", "target 0.6 on a GPU, resnet50"),
     ]
+
+
+def flops(classifier: BaseClassifier, x: torch.Tensor) -> int:
+    """Return the floating-point operations of the gradient of one picture's score: two for a product and its sum."""
+    frozen = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    with FlopCounterMode(display=False) as counted:
+        x = x.clone().requires_grad_(True)
+        classifier(x).sum().backward()
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    return counted.get_total_flops()
+
+
+def matmul_rate(device: torch.device, precision: str) -> float:
+    """Return the floating-point operations a second of large square matrix products in a precision."""
+    side = 8192 if device.type == "cuda" else 2048
+    a = torch.randn(side, side, device=device, dtype=getattr(torch, precision))
+    return rates({"": (2 * side**3, lambda: a @ a)})[""]
 
 
 def plain_ascent(classifier, x, target, *, sigma, epsilon, step, steps, draws) -> torch.Tensor:
@@ -119,14 +149,12 @@ def plain_ascent(classifier, x, target, *, sigma, epsilon, step, steps, draws) -
     return torch.stack(ends)
 
 
-def art_attack(classifier, x, target, steps: int, draws: int) -> Callable[[], object] | str:
-    """Return a turn of ART's targeted L2 attack on as many noisy copies, or why there is none."""
+def art_attack(classifier, x, target, steps: int, draws: int) -> Callable[[], object]:
+    """Return a turn of ART's targeted L2 attack on as many noisy copies. Raises ImportError where it is not there."""
     sys.path.append(str(PEERS))
-    try:
-        from art.attacks.evasion import ProjectedGradientDescentPyTorch
-        from art.estimators.classification import PyTorchClassifier
-    except ImportError as error:
-        return f"not installed: {error}"
+    from art.attacks.evasion import ProjectedGradientDescentPyTorch
+    from art.estimators.classification import PyTorchClassifier
+
     peer = PyTorchClassifier(
         model=classifier, loss=torch.nn.CrossEntropyLoss(), input_shape=tuple(x.shape[1:]), nb_classes=10,
         clip_values=(0, 1),
@@ -139,18 +167,39 @@ def art_attack(classifier, x, target, steps: int, draws: int) -> Callable[[], ob
     return lambda: attack.generate(copies, labels)
 
 
-def training(folder: Path, device: torch.device) -> list[tuple[str, str, str]]:
-    """Return images a second of training a ResNet-20 under noise: a plain loop with a DataLoader, and ours."""
-    n, batch = 2560, 128
+def robustness_attack(classifier, x, target, steps: int, draws: int) -> Callable[[], object]:
+    """Return a turn of the robustness package's targeted L2 attack, as `art_attack` does."""
+    sys.path.append(str(PEERS))
+    from robustness.attacker import AttackerModel
+
+    data = SimpleNamespace(mean=torch.tensor(MEAN), std=torch.tensor(STD))
+    peer = AttackerModel(classifier.network, data).eval().to(x.device)
+    copies, labels = x.repeat_interleave(draws, dim=0), target.repeat_interleave(draws)
+    values = {"constraint": "2", "eps": 4.0, "step_size": 0.4, "iterations": steps, "targeted": True}
+
+    def turn():
+        # It calls .cuda() on its input: on a machine without a GPU, that is to do nothing.
+        with patch.object(torch.Tensor, "cuda", lambda tensor: tensor.to(x.device)):
+            return [
+                peer.attacker(part, label, use_best=False, **values)
+                for part, label in zip(copies.split(256), labels.split(256), strict=True)
+            ]
+
+    return turn
+
+
+def training(name: str, folder: Path, device: torch.device) -> list[tuple[str, str, str]]:
+    """Return images a second of training under noise: a plain loop with a DataLoader, and ours."""
+    size, n, batch = TRAINED[name]
     random = np.random.default_rng(0)
-    pictures = Pictures(random.integers(0, 256, (n, 3, 32, 32), np.uint8), random.integers(0, 10, n))
+    pictures = Pictures(random.integers(0, 256, (n, 3, size, size), np.uint8), random.integers(0, 10, n))
     write_dataset(
         folder / "dataset.json", {"train": pictures, "test": pictures}, kind="random", classes=tuple("0123456789"),
-        channels=3, size=32, storage="arrays", root="", mean=MEAN, std=STD,
+        channels=3, size=size, storage="arrays", root="", mean=MEAN, std=STD,
     )  # fmt: skip
     split = Split(folder / "dataset.json", "train")
     ours = Training(
-        identity("resnet20", 32, device), device=device, steps_an_epoch=n // batch, epochs=10, learning_rate=0.1,
+        identity(name, size, device), device=device, steps_an_epoch=n // batch, epochs=10, learning_rate=0.1,
         momentum=0.9, weight_decay=5e-4,
     )  # fmt: skip
     ours.classifier.train()
@@ -160,21 +209,25 @@ def training(folder: Path, device: torch.device) -> list[tuple[str, str, str]]:
         for x, y in batches(split, order, device=device, augmentation=Augmentation(True, 4), key=(0,)):
             ours.step(x, y)
 
-    found = rates({"plain loop": (n, plain_training(pictures, batch, device)), "ours": (n, our_turn)})
+    found = rates({"plain loop": (n, plain_training(name, pictures, batch, device)), "ours": (n, our_turn)})
     precision = ours.identity.precision
-    how = f"{device.type}, resnet20, 3 x 32 x 32, batch {batch}, ours {precision}, {torch.get_num_threads()} threads"
-    rows = [(f"train resnet20, images a second, {who}", f"{rate:.0f}", how) for who, rate in found.items()]
+    how = f"{device.type}, {name}, {size} px, batch {batch}, ours {precision}, {torch.get_num_threads()} threads"
+    rows = [(f"train {name}, images a second, {who}", f"{rate:.3g}", how) for who, rate in found.items()]
     ratio = found["ours"] / found["plain loop"]
-    return [*rows, ("train resnet20, ours / plain loop", f"{ratio:.2f}", "target 2 on a CPU")]
+    return [*rows, (f"train {name}, ours / plain loop", f"{ratio:.2f}", "target 2 on a CPU")]
 
 
-def plain_training(pictures: Pictures, batch: int, device: torch.device) -> Callable[[], None]:
+def plain_training(name: str, pictures: Pictures, batch: int, device: torch.device) -> Callable[[], None]:
     """Return a turn of training as a tutorial has it: PIL pictures, transforms, a DataLoader with a worker, float32."""
     from PIL import Image
     from torchvision import transforms
 
     augment = transforms.Compose(
-        [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+        [
+            transforms.RandomCrop(pictures.images.shape[2], padding=4),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+        ]
     )
 
     class Data(torch.utils.data.Dataset):
@@ -185,7 +238,7 @@ def plain_training(pictures: Pictures, batch: int, device: torch.device) -> Call
             return augment(Image.fromarray(pictures.images[k].transpose(1, 2, 0))), int(pictures.labels[k])
 
     loader = torch.utils.data.DataLoader(Data(), batch, shuffle=True, num_workers=1)
-    classifier = BaseClassifier(build_seeded(0, "resnet20", 10, 3), MEAN, STD).to(device).train()
+    classifier = BaseClassifier(build_seeded(0, name, 10, 3), MEAN, STD).to(device).train()
     optimiser = torch.optim.SGD(classifier.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
 
     def turn():

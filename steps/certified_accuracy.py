@@ -2,7 +2,8 @@
 
 The certified accuracy at radius r is the fraction of images whose certificate is of the right class and of a radius
 of at least r (Cohen et al. 2019, section 4); abstentions count as wrong. Intervals are 95 % Clopper-Pearson, over
-images. The envelope takes at each radius the best of the models trained under Gaussian noise.
+images. The envelope takes at each radius the best of the models trained under Gaussian noise. Where there are published
+figures of the dataset, theirs and the difference stand beside.
 """
 
 import json
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from steps.maths.confidence import interval
+from steps.maths.confidence import difference_interval, interval
 from steps.run.command import main, option
 from steps.run.errors import BadInput
 from steps.run.figure import MARKERS, SIZES, plt, save_figure, view_colour
@@ -22,6 +23,8 @@ from steps.run.files import write_text
 SPACING = 0.25
 """Distance of the radii in the table, in pixel values: that of the published tables."""
 PUBLISHED = Path(__file__).parent / "data" / "published.csv"
+PUBLISHED_IMAGES = 500
+"""Over how many images the published accuracies are."""
 ENVELOPE = "envelope"
 
 
@@ -31,7 +34,9 @@ class Config:
 
     tables: tuple[Path, ...] = option("tables (.tsv) that the certify step wrote, each with its .json")
     out: Path = option("where the figure goes (.png, .pdf or .svg); the CSV and .summary.csv go beside it")
-    published: str = option("draw published figures of this dataset too: cifar10, imagenet; empty: none", default="")
+    published: str = option(
+        "compare with published figures of this dataset: cifar10, imagenet; empty: none", default=""
+    )
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ def run(config: Config) -> pd.DataFrame:
     published = _published(config.published)
     frame = pd.DataFrame([_point(table, radius) for table in read for radius in table.radii])
     frame = pd.concat([frame, envelope(frame)], ignore_index=True)
+    if len(published):
+        frame = compare(frame, published)
     _draw(read, frame, published, config.out)
     layout = {"index": False, "float_format": "%.6g", "lineterminator": "\n"}
     write_text(config.out.with_suffix(".csv"), frame.to_csv(**layout))
@@ -89,6 +96,26 @@ def envelope(frame: pd.DataFrame) -> pd.DataFrame:
     trained = frame[frame.model.str.startswith("gaussian-")]
     best = trained.loc[trained.groupby("radius").accuracy.idxmax()] if len(trained) else trained
     return best.assign(model=ENVELOPE)
+
+
+def compare(frame: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Return `frame` with the published accuracy beside that of Gaussian-trained models, and the difference.
+
+    Its 95 % interval is that of two independent samples of images (`difference_interval`): where they share images,
+    it is too wide. Other rows, and radii that were not published, have none.
+    """
+    names = ["published", "difference", "difference_low", "difference_high"]
+    known = {(row.sigma, row.radius): row.accuracy for row in published.itertuples()}
+
+    rows = []
+    for row in frame.itertuples():
+        theirs = known.get((row.sigma, row.radius)) if row.model == f"gaussian-{row.sigma:g}" else None
+        if theirs is None:
+            rows.append([float("nan")] * len(names))
+            continue
+        counts = [(round(share * n), n) for share, n in ((row.accuracy, row.n), (theirs, PUBLISHED_IMAGES))]
+        rows.append([theirs, row.accuracy - theirs, *difference_interval(*counts)])
+    return frame.join(pd.DataFrame(rows, columns=names, index=frame.index))
 
 
 def summarise(table: Table) -> dict:

@@ -15,6 +15,7 @@ import safetensors.torch
 from scipy.stats import norm
 
 from steps import certificates, certified_accuracy, certify
+from steps.maths.confidence import difference_interval
 from steps.nets.architectures import build
 from steps.nets.model import read_identity, save_model
 from steps.run.errors import BadInput
@@ -249,6 +250,11 @@ def test_a_summary_has_no_average_radius_where_it_means_nothing(tmp_path):
     assert summary.abstained.tolist() == [0.5, 0] and summary.mean_draws.tolist() == [20, 10]
     assert "grid mode stops drawing" in summary.acr_note[1]
     assert frame[frame.model == "gaussian-2"].radius.tolist() == [0, 0.5, 1]
+    # Cohen et al. 2019 have .472 at sigma 1, radius 0, of 500 images; gaussian-2 has no counterpart there.
+    compared = frame[frame.published.notna()].set_index("radius")
+    assert set(compared.model) == {"gaussian-1"} and compared.published[0] == 0.472
+    assert compared.difference[0] == pytest.approx(0.5 - 0.472)
+    assert compared.difference_low[0] == pytest.approx(difference_interval((1, 2), (236, 500))[0])
     best = frame[frame.model == "envelope"].set_index("radius")
     assert best.accuracy.to_dict() == {0: 0.5, 0.25: 0.5, 0.5: 0.5, 1: 0}
 

@@ -1,4 +1,6 @@
-"""Exact binomial confidence bounds (Clopper & Pearson 1934)."""
+"""Confidence bounds for binomial proportions: exact (Clopper & Pearson 1934), and of a difference of two."""
+
+import math
 
 
 def lower_bound(successes: int, draws: int, alpha: float) -> float:
@@ -30,6 +32,29 @@ def interval(successes: int, draws: int, coverage: float = 0.95) -> tuple[float,
     """Return the two-sided Clopper-Pearson interval (low, high) for a binomial proportion."""
     tail = (1 - coverage) / 2
     return lower_bound(successes, draws, tail), upper_bound(successes, draws, tail)
+
+
+def difference_interval(first: tuple[int, int], second: tuple[int, int]) -> tuple[float, float]:
+    """Return the 95 % interval of p1 - p2 for two independent binomial proportions.
+
+    Source: Newcombe 1998, "Interval Estimation for the Difference between Independent Proportions", method 10.
+
+    Args:
+        first: (successes, draws) of the one proportion.
+        second: those of the other.
+
+    Raises:
+        ValueError: for counts out of range.
+
+    """
+    from scipy.stats import binomtest  # imported late, as above
+
+    (p1, low1, high1), (p2, low2, high2) = (
+        (successes / draws, *binomtest(successes, draws).proportion_ci(0.95, method="wilson"))
+        for successes, draws in (first, second)
+    )
+    down, up = math.hypot(p1 - low1, high2 - p2), math.hypot(high1 - p1, p2 - low2)
+    return p1 - p2 - down, p1 - p2 + up
 
 
 def _check(successes: int, draws: int, alpha: float) -> None:

@@ -1,8 +1,8 @@
 import pytest
 from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from steps.maths.confidence import interval, lower_bound
+from steps.maths.confidence import difference_interval, interval, lower_bound
 
 CASES = [(0, 10), (1, 10), (5, 10), (9, 10), (10, 10), (990, 1000), (99_999, 100_000), (100_000, 100_000)]
 
@@ -15,6 +15,12 @@ def test_bounds_agree_with_scipy_and_statsmodels(successes, draws):
     assert interval(successes, draws) == pytest.approx(
         proportion_confint(successes, draws, alpha=0.05, method="beta"), abs=1e-12
     )
+
+
+@pytest.mark.parametrize(("first", "second"), [((300, 500), (50, 100)), ((0, 100), (220, 500)), ((7, 7), (1, 9))])
+def test_the_interval_of_a_difference_agrees_with_statsmodels(first, second):
+    expected = confint_proportions_2indep(*first, *second, method="newcomb", compare="diff")
+    assert difference_interval(first, second) == pytest.approx(expected, abs=1e-9)
 
 
 def error_rate(p, draws, at):

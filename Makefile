@@ -65,6 +65,7 @@ test: .venv/installed-test slurm-packages browser-package
 
 bench: .venv/installed-test .venv/bench slurm-packages
 	$(BIN)/python -m tests.bench.speed
+	$(BIN)/python -m tests.bench.scale
 	$(BIN)/python -m tests.bench.certification
 	$(BIN)/python -m tests.bench.executor
 

@@ -1,7 +1,7 @@
 """How long an experiment takes on 1, 8, 64, 512 GPUs: simulated from measured jobs, with the bottleneck named.
 
     python workflow/makespan.py digits
-    python workflow/makespan.py imagenet --times results/cifar10/benchmarks --seconds train=40000 ascend=12
+    python workflow/makespan.py imagenet --seconds train=80000 certify=2000 ascend=12 align=900 --wide train=16
 
 The jobs and what they wait for are Snakemake's plan of the whole experiment. A job's seconds are the mean of the
 benchmark files of its rule and model, or, where that model has none, of its rule; rules without any take no GPU and no
@@ -26,11 +26,12 @@ EDGE = re.compile(r"^\t(\d+) -> (\d+)$")
 
 @dataclass
 class Job:
-    """A job, or several that go one after the other: what it is, its seconds on a GPU (0: none), what it waits for."""
+    """A job, or several that go one after the other: its seconds (0: no GPU is wanted), what it waits for, its GPUs."""
 
     name: str
     seconds: float
     needs: set[int] = field(default_factory=set)
+    gpus: int = 1
 
 
 def plan(experiment: str, words: list[str]) -> tuple[dict[int, tuple[str, str]], dict[int, set[int]]]:
@@ -74,20 +75,28 @@ def measured(folder: Path) -> dict[tuple[str, str], float]:
 
 
 def bundled(
-    jobs: dict[int, tuple[str, str]], needs: dict[int, set[int]], times: dict, bundles: dict[str, int]
+    jobs: dict[int, tuple[str, str]],
+    needs: dict[int, set[int]],
+    times: dict,
+    bundles: dict[str, int],
+    wide: dict[str, int] | None = None,
 ) -> dict[int, Job]:
-    """Return the jobs by number, those of a rule in `bundles` so many to one."""
+    """Return the jobs by number: those of a rule in `bundles` so many to one, those of one in `wide` on so many GPUs.
+
+    A wide job's seconds are those of one GPU, over their number.
+    """
+    wide = wide or {}
     place: dict[int, int] = {}
     open_bundles: dict[str, tuple[int, int]] = {}
     made: dict[int, Job] = {}
     for number, (rule, model) in sorted(jobs.items()):
-        seconds = times.get((rule, model), times.get((rule, ""), 0.0))
+        seconds = times.get((rule, model), times.get((rule, ""), 0.0)) / wide.get(rule, 1)
         first, held = open_bundles.get(rule, (number, 0))
         if held == bundles.get(rule, 1):
             first, held = number, 0
         open_bundles[rule] = (first, held + 1)
         place[number] = first
-        made.setdefault(first, Job(f"{rule} {model}".strip(), 0.0)).seconds += seconds
+        made.setdefault(first, Job(f"{rule} {model}".strip(), 0.0, gpus=wide.get(rule, 1))).seconds += seconds
     for number, first in place.items():
         made[first].needs |= {place[k] for k in needs[number]} - {first}
     return made
@@ -109,14 +118,16 @@ def simulate(jobs: dict[int, Job], gpus: int, start: float) -> tuple[float, floa
     busy = 0.0
     while ready or events:
         # Whatever ends before the next job can begin may make others ready that began to wait earlier.
-        while ready and (not events or max(ready[0][0], free[0] if jobs[ready[0][1]].seconds else 0) <= events[0][0]):
+        while ready and (not events or _begins(*ready[0], jobs, free) <= events[0][0]):
             since, number = heapq.heappop(ready)
             job = jobs[number]
             began = since
             if job.seconds:
-                began = max(since, heapq.heappop(free))
-                heapq.heappush(free, began + start + job.seconds)
-                busy += start + job.seconds
+                taken = [heapq.heappop(free) for _ in range(min(job.gpus, gpus))]
+                began = max(since, taken[-1])
+                for _ in taken:
+                    heapq.heappush(free, began + start + job.seconds)
+                busy += len(taken) * (start + job.seconds)
             ends[number] = began + (start + job.seconds if job.seconds else 0)
             heapq.heappush(events, (ends[number], number))
         ended, number = heapq.heappop(events)
@@ -132,6 +143,12 @@ def simulate(jobs: dict[int, Job], gpus: int, start: float) -> tuple[float, floa
         last = before[last]
     named = [f"{jobs[k].name} {duration(jobs[k].seconds)}" for k in reversed(chain) if jobs[k].seconds]
     return makespan, busy / (gpus * makespan) if makespan else 1.0, named
+
+
+def _begins(since: float, number: int, jobs: dict[int, Job], free: list[float]) -> float:
+    """Return when a job that waits since then could begin, GPUs being free from `free` on."""
+    wanted = min(jobs[number].gpus, len(free)) if jobs[number].seconds else 0
+    return max([since, *heapq.nsmallest(wanted, free)])
 
 
 def duration(seconds: float) -> str:
@@ -150,18 +167,21 @@ def main() -> None:
     parser.add_argument("--times", type=Path, help="benchmark files (default: results/{experiment}/benchmarks)")
     parser.add_argument("--seconds", nargs="+", default=[], metavar="RULE=S", help="of a rule's jobs, instead of those")
     parser.add_argument("--bundle", nargs="+", default=["ascend=20"], metavar="RULE=N", help="jobs that go as one")
+    parser.add_argument(
+        "--wide", nargs="+", default=[], metavar="RULE=N", help="GPUs of one job: its seconds, those of one, over N"
+    )
     parser.add_argument("--start", type=float, default=10, help="seconds that a job costs beside its own (default: 10)")
     parser.add_argument("--snakemake", nargs=argparse.REMAINDER, default=[], help="more of Snakemake's command line")
     asked = parser.parse_args()
     try:
-        bundles = {rule: int(n) for rule, n in (word.split("=") for word in asked.bundle)}
+        bundles, wide = (
+            {rule: int(n) for rule, n in (word.split("=") for word in words)} for words in (asked.bundle, asked.wide)
+        )
         given = {(rule, ""): float(s) for rule, s in (word.split("=") for word in asked.seconds)}
-        if min([*asked.gpus, *bundles.values()]) < 1 or min([asked.start, *given.values()]) < 0:
+        if min([*asked.gpus, *bundles.values(), *wide.values()]) < 1 or min([asked.start, *given.values()]) < 0:
             raise ValueError
     except ValueError:
-        sys.exit(
-            "--gpus and --bundle take whole numbers above 0 (ascend=20), --seconds and --start 0 or more (train=60)"
-        )
+        sys.exit("--gpus, --bundle and --wide take whole numbers above 0 (ascend=20), --seconds and --start 0 or more")
     folder = asked.times or Path("results") / asked.experiment / "benchmarks"
     overridden = {rule for rule, _ in given}
     times = {key: s for key, s in measured(folder).items() if key[0] not in overridden} | given
@@ -170,9 +190,9 @@ def main() -> None:
             f"no benchmark file (.tsv) below {folder}: run some jobs first, or give --seconds train=600 ascend=5 …"
         )
     jobs, needs = plan(asked.experiment, asked.snakemake)
-    made = bundled(jobs, needs, times, bundles)
+    made = bundled(jobs, needs, times, bundles, wide)
     on_gpu = [job for job in made.values() if job.seconds]
-    work = sum(job.seconds + asked.start for job in on_gpu)
+    work = sum(job.gpus * (job.seconds + asked.start) for job in on_gpu)
     print(f"{asked.experiment}: {len(jobs)} jobs, {len(on_gpu)} submissions that take a GPU, {duration(work)} of work")
     counts = defaultdict(lambda: [0, 0.0])
     for rule, model in jobs.values():

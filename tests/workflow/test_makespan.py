@@ -44,6 +44,14 @@ def test_a_bundle_costs_one_start_and_waits_for_all_that_its_jobs_wait_for():
     assert [made[k].needs for k in (2, 5, 8)] == [{0, 1}, {0, 1}, {0}]
 
 
+def test_a_wide_job_waits_for_all_its_gpus():
+    jobs = {k: Job("ascend", 4.0) for k in range(3)} | {3: Job("train", 10.0, gpus=4)}
+    # Two GPUs: 0 and 1 at once, then 2 alone, then the wide one, which gets the two that there are.
+    assert simulate(jobs, 2, start=0.0)[0] == 4 + 4 + 10
+    assert simulate(jobs, 4, start=0.0)[0] == 4 + 10
+    assert simulate(jobs, 7, start=0.0)[0] == 10
+
+
 def test_it_reads_a_plan_and_benchmark_files(tmp_path):
     project = copy_project(tmp_path)
     write_config(project)

@@ -6,6 +6,7 @@ judges see before and after, and the high-frequency fraction. Writes a table (.c
 and some gradients with their radial spectra (.npz). Means and intervals over images are `align_summary`'s.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from steps.run.errors import BadInput
 from steps.run.files import replacing, write_text
 from steps.run.fingerprint import fingerprint
 from steps.run.log import logger
+from steps.run.memory import MicroBatch
 from steps.run.progress import Progress
 
 SHOWN = 4
@@ -64,14 +66,21 @@ def run(config: Config) -> pd.DataFrame:
     check_fits(config.model, model.identity, config.data, test.description)
     ascents = _ascents(config, model)
     judges, facts = _judges(config, test, ascents)
-    gradients = Gradients(config, model, train, ascents, device)
-    rows = []
-    progress = Progress(f"align {ascents[0].settings.view}", len(ascents), "ascents")
-    for ascent in ascents:
-        rows += list(_rows(ascent, gradients, judges))
-        progress.advance()
-    table = pd.DataFrame(rows)
     first = ascents[0].settings
+    label = f"align {first.view}"
+
+    def measured(batch: int) -> tuple[list[dict], Gradients]:
+        gradients = Gradients(dataclasses.replace(config, batch=batch), model, train, ascents, device)
+        rows = []
+        progress = Progress(label, len(ascents), "ascents")
+        for ascent in ascents:
+            rows += list(_rows(ascent, gradients, judges))
+            progress.advance()
+        return rows, gradients
+
+    # From the start where memory does not suffice: a table has one batch.
+    rows, gradients = MicroBatch(label, config.batch).run(measured)
+    table = pd.DataFrame(rows)
     shared = {"view": first.view, "model": first.model, "model_hash": first.model_hash, "sigma": first.sigma}
     shared |= {"draws": config.draws if first.sigma else 1, "seed": config.seed, "classes": first.classes}
     own = gradients.own_class(shared)

@@ -158,7 +158,8 @@ def _sources(config: Config, test: Split, number: int, device: torch.device) -> 
     places = places if train.pixels is not None else places[:FITTED]
     if len(places) < 2:
         raise BadInput(f"class {config.target!r} has {len(places)} training picture: its Gaussian needs 2")
-    return class_seeds(train.images(places).to(device), config.images, key), index, torch.full_like(index, number)
+    pictures = (part.to(device) for part in train.parts(places))
+    return class_seeds(pictures, config.images, key), index, torch.full_like(index, number)
 
 
 def frame_steps(steps: int, frames: int) -> list[int]:

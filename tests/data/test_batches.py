@@ -90,6 +90,14 @@ def test_without_augmentation_batches_are_the_pictures(split):
         assert torch.equal(x, split.images(chosen)) and torch.equal(y, split.labels[chosen])
 
 
+def test_many_pictures_are_looked_at_a_part_at_a_time(split, monkeypatch):
+    places = torch.tensor([3, 1, 7, 2, 5])
+    assert [len(part) for part in split.parts(places)] == [5]
+    monkeypatch.setattr("steps.data.dataset.TOGETHER", 2 * 3 * 16 * 16 + 1)
+    parts = list(split.parts(places))
+    assert [len(part) for part in parts] == [2, 2, 1] and torch.equal(torch.cat(parts), split.images(places))
+
+
 def test_without_a_random_crop_files_are_cut_as_for_testing(split):
     places = [torch.tensor([3, 1])]
     ((x, _),) = batches(split, places, device=CPU, augmentation=Augmentation(), key=(0, 0))

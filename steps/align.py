@@ -6,6 +6,7 @@ judges see before and after, and the high-frequency fraction. Writes a table (.c
 and some gradients with their radial spectra (.npz). Means and intervals over images are `align_summary`'s.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from steps.data.ascents import Ascent, read_ascent
+from steps.data.ascents import Ascent, Settings, read_ascent, read_sources
 from steps.data.dataset import Split
 from steps.data.means import class_means
 from steps.maths.alignment import contrastive_cosine, high_frequency_fraction, radial_spectrum, saliency_cosine
@@ -31,6 +32,7 @@ from steps.run.errors import BadInput
 from steps.run.files import replacing, write_text
 from steps.run.fingerprint import fingerprint
 from steps.run.log import logger
+from steps.run.memory import MicroBatch
 from steps.run.progress import Progress
 
 SHOWN = 4
@@ -62,16 +64,23 @@ def run(config: Config) -> pd.DataFrame:
     model = load_model(config.model, device)
     train, test = Split(config.data, "train"), Split(config.data, "test")
     check_fits(config.model, model.identity, config.data, test.description)
-    ascents = _ascents(config, model)
-    judges, facts = _judges(config, test, ascents)
-    gradients = Gradients(config, model, train, ascents, device)
-    rows = []
-    progress = Progress(f"align {ascents[0].settings.view}", len(ascents), "ascents")
-    for ascent in ascents:
-        rows += list(_rows(ascent, gradients, judges))
-        progress.advance()
+    sources = _sources(config, model)
+    judges, facts = _judges(config, test, sources)
+    first = sources.settings
+    label = f"align {first.view}"
+
+    def measured(batch: int) -> tuple[list[dict], Gradients]:
+        gradients = Gradients(dataclasses.replace(config, batch=batch), model, train, sources, device)
+        rows = []
+        progress = Progress(label, len(config.ascents), "ascents")
+        for path in config.ascents:  # one in memory at a time
+            rows += list(_rows(read_ascent(path), gradients, judges))
+            progress.advance()
+        return rows, gradients
+
+    # From the start where memory does not suffice: a table has one batch.
+    rows, gradients = MicroBatch(label, config.batch).run(measured)
     table = pd.DataFrame(rows)
-    first = ascents[0].settings
     shared = {"view": first.view, "model": first.model, "model_hash": first.model_hash, "sigma": first.sigma}
     shared |= {"draws": config.draws if first.sigma else 1, "seed": config.seed, "classes": first.classes}
     own = gradients.own_class(shared)
@@ -89,19 +98,35 @@ def run(config: Config) -> pd.DataFrame:
     return table
 
 
+@dataclass(frozen=True)
+class ViewSources:
+    """The sources of a view that have a class, each once, by number, and what else all its files are needed for.
+
+    `images` is [n, C, H, W] in [0, 1], `index` and `label` are int64 [n]; `targets` are the names of target classes;
+    `settings` are the first file's, and `shape` is [C, H, W].
+    """
+
+    settings: Settings
+    shape: tuple[int, ...]
+    targets: frozenset[str]
+    images: Tensor
+    index: Tensor
+    label: Tensor
+
+
 class Gradients:
     """The measures of a view's gradients at the sources; those of a target are computed once, whatever the epsilons."""
 
-    def __init__(self, config: Config, model: Loaded, train: Split, ascents: list[Ascent], device: torch.device):
+    def __init__(self, config: Config, model: Loaded, train: Split, sources: ViewSources, device: torch.device):
         """Take the mean of each class: of all, or, where pictures are files, of those that the ascents name."""
         self.config, self.classifier, self.device = config, model.classifier, device
-        self.classes, self.ascents = model.identity.classes, ascents
-        named = {a.settings.target for a in ascents} | {self.classes[k] for a in ascents for k in a.label if k >= 0}
+        self.classes, self.shape = model.identity.classes, sources.shape
+        named = sources.targets | {self.classes[k] for k in sources.label.tolist()}
         everything = train.pixels is not None or len(named) < 2
         self.numbers = [k for k, name in enumerate(self.classes) if everything or name in named]
         self.means = class_means(train, self.numbers).to(device)
         self.known: dict[str, dict[str, np.ndarray]] = {}
-        self.images, self.index, self.label = self._distinct()
+        self.images, self.index, self.label = sources.images.to(device), sources.index, sources.label
         self.gradient, self.own = torch.zeros_like(self.images), {"saliency": {}, "own_split_half": {}}
         if len(self.images):
             key = (config.seed, "align", config.sigma, "own class")
@@ -133,7 +158,7 @@ class Gradients:
         """Return what the .npz holds: gradients of the first images' own classes, and the spectrum of all."""
         images, gradient = self.images, self.gradient
         if not len(images):
-            empty = np.zeros((0, *self.ascents[0].source.shape[1:]), np.float32)
+            empty = np.zeros((0, *self.shape), np.float32)
             shown = {"image": empty, "gradient": empty, "frequency": np.zeros(0), "spectrum": np.zeros(0)}
         else:
             frequency, power = radial_spectrum(gradient)
@@ -150,41 +175,37 @@ class Gradients:
         shared = {"sigma": self.config.sigma, "draws": self.config.draws, "batch": self.config.batch}
         return log_score_and_gradient(self.classifier, x, classes, key=key, **shared)[1]
 
-    def _distinct(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the sources that have a class, each once, by number: images, numbers, class numbers."""
-        found = {
-            (int(index), int(label)): picture
-            for ascent in self.ascents
-            for index, label, picture in zip(ascent.index, ascent.label, ascent.source, strict=True)
-            if label >= 0
-        }
-        keys = sorted(found)
-        images = torch.from_numpy(np.stack([found[key] for key in keys])) if keys else torch.zeros(0)
-        index, label = torch.tensor(keys, dtype=torch.int64).reshape(-1, 2).unbind(dim=1)
-        return images.to(self.device), index, label
 
-
-def _ascents(config: Config, model: Loaded) -> list[Ascent]:
+def _sources(config: Config, model: Loaded) -> ViewSources:
+    """Read what the ascents start from, a file at a time. Raises BadInput where they are not of one view."""
     if not config.ascents:
         raise BadInput("no ascents: the measures of a view need at least one that the ascend step wrote")
-    read = [read_ascent(path) for path in config.ascents]
-    for path, ascent in zip(config.ascents, read, strict=True):
-        settings = ascent.settings
+    first, targets, found = read_sources(config.ascents[0]), set(), {}
+    for path in config.ascents:
+        read = read_sources(path)
+        settings = read.settings
         if settings.model_hash != model.hash:
             raise BadInput(f"{path} is of the model {settings.model_hash}, but {config.model} is {model.hash}")
-        if (settings.sigma, settings.start) != (config.sigma, read[0].settings.start):
+        if (settings.sigma, settings.start) != (config.sigma, first.settings.start):
             raise BadInput(
-                f"{path} is of another view ({settings.view}) than sigma {config.sigma:g} from {read[0].settings.start}"
+                f"{path} is of another view ({settings.view}) than sigma {config.sigma:g} from {first.settings.start}"
             )
-    return read
+        targets.add(settings.target)
+        for index, label, picture in zip(read.index.tolist(), read.label.tolist(), read.source, strict=True):
+            if label >= 0:
+                found.setdefault((index, label), picture.copy())  # a view would keep the whole file's in memory
+    keys, shape = sorted(found), first.source.shape[1:]
+    images = torch.from_numpy(np.stack([found[key] for key in keys])) if keys else torch.zeros(0, *shape)
+    index, label = torch.tensor(keys, dtype=torch.int64).reshape(-1, 2).unbind(dim=1)
+    return ViewSources(first.settings, shape, frozenset(targets), images, index, label)
 
 
-def _judges(config: Config, test: Split, ascents: list[Ascent]) -> tuple[Judges, dict]:
+def _judges(config: Config, test: Split, sources: ViewSources) -> tuple[Judges, dict]:
     """Fit the judges; return them and, by name, their accuracy on held-out test images and on the sources."""
     end, fit = len(test), len(test) - config.judge_fit
     held_out = fit - config.judge_held_out
-    of_images = ascents[0].settings.start == "images"
-    last = max(int(ascent.index.max()) for ascent in ascents) if of_images else -1
+    of_images = sources.settings.start == "images"
+    last = int(sources.index.max()) if of_images else -1
     if held_out <= last:
         raise BadInput(
             f"judge_fit is {config.judge_fit} and judge_held_out {config.judge_held_out}: of {end} test images they "
@@ -198,9 +219,6 @@ def _judges(config: Config, test: Split, ascents: list[Ascent]) -> tuple[Judges,
         )
     judges = fit_judges(_small(test, fit, end), test.labels[fit:], config.seed)
     pictures, labels = _small(test, held_out, fit), test.labels[held_out:fit].numpy()
-    sources = torch.from_numpy(np.concatenate([ascent.source for ascent in ascents]))
-    owners = np.concatenate([ascent.label for ascent in ascents])
-    _, first = np.unique(np.concatenate([ascent.index for ascent in ascents]), return_index=True)
     facts = {}
     for name in JUDGES:
         hits, n = int((judges.see(name, pictures) == labels).sum()), len(labels)
@@ -213,8 +231,8 @@ def _judges(config: Config, test: Split, ascents: list[Ascent]) -> tuple[Judges,
             "chance": 1 / len(test.description.classes),
         }
         if of_images:
-            seen = judges.see(name, sources[first]) == owners[first]
-            facts[name] |= {"sources_accuracy": float(seen.mean()), "sources_n": len(first)}
+            seen = judges.see(name, sources.images) == sources.label.numpy()
+            facts[name] |= {"sources_accuracy": float(seen.mean()), "sources_n": len(seen)}
         logger.info("judge %s: accuracy %.3f on %d held-out test images", name, hits / n, n)
     return judges, facts
 
@@ -224,9 +242,9 @@ def _agreement(first: Tensor, second: Tensor) -> np.ndarray:
     return cosine(first, second).masked_fill((norms(first) == 0) | (norms(second) == 0), torch.nan).cpu().numpy()
 
 
-def _small(test: Split, first: int, end: int, part: int = 500) -> Tensor:
-    """Return test images as judges see them at most, never more than `part` at once in full."""
-    return torch.cat([shrunk(test.images(list(range(k, min(k + part, end))))) for k in range(first, end, part)])
+def _small(test: Split, first: int, end: int) -> Tensor:
+    """Return test images as judges see them at most, never more than a part of them at once in full."""
+    return torch.cat([shrunk(part) for part in test.parts(torch.arange(first, end))])
 
 
 def _rows(ascent: Ascent, gradients: Gradients, judges: Judges) -> Iterator[dict]:

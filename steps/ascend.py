@@ -18,11 +18,12 @@ from steps.data.dataset import Split
 from steps.maths.ascent import ascend, log_score, split_half
 from steps.maths.ball import norms
 from steps.maths.seeds import class_seeds, noise_seeds
-from steps.nets.model import check_fits, load_model
+from steps.nets.model import Loaded, check_fits, load_model
 from steps.run.command import main, option
 from steps.run.device import pick_device
 from steps.run.errors import BadInput
 from steps.run.fingerprint import fingerprint
+from steps.run.memory import MicroBatch
 from steps.run.progress import Progress
 
 STARTS = ("images", "seeds", "noise")
@@ -63,11 +64,23 @@ def run(config: Config) -> Ascent:
     if config.target not in classes:
         raise BadInput(f"class {config.target!r} is unknown: {config.data} has {', '.join(classes)}")
     number = classes.index(config.target)
-    source, index, label = _sources(config, test, number, device)
-    target = torch.full((len(source),), number, device=device)
+    sources = _sources(config, test, number, device)
+    name = f"ascend {config.model.parent.name} sigma={config.sigma:g} eps={config.epsilon:g} class={config.target}"
+    # From the start where memory does not suffice: a file has one batch, the one that it would have had from the start.
+    result = MicroBatch(name, config.batch).run(lambda batch: _ascend(config, model, test, sources, batch, name))
+    write_ascent(config.out, result)
+    return result
+
+
+def _ascend(
+    config: Config, model: Loaded, test: Split, sources: tuple[Tensor, Tensor, Tensor], batch: int, name: str
+) -> Ascent:
+    """Ascend from `sources` (pictures, numbers, labels), with at most `batch` noisy images at once."""
+    source, index, label = sources
+    device, classes = source.device, model.identity.classes
+    target = torch.full((len(source),), classes.index(config.target), device=device)
     kept: dict[int, Tensor] = {}
     wanted = frame_steps(config.steps, config.frames)
-    name = f"ascend {config.model.parent.name} sigma={config.sigma:g} eps={config.epsilon:g} class={config.target}"
     progress = Progress(name, config.steps, "steps")
 
     def watch(done: int, x: Tensor) -> None:
@@ -77,7 +90,7 @@ def run(config: Config) -> Ascent:
             progress.advance()
 
     key = (config.seed, "ascend", config.sigma, config.target)
-    shared = {"sigma": config.sigma, "batch": config.batch}
+    shared = {"sigma": config.sigma, "batch": batch}
     end, log_path = ascend(
         *(model.classifier, source, target),
         epsilon=config.epsilon,
@@ -94,7 +107,7 @@ def run(config: Config) -> Ascent:
         log_score(model.classifier, x, target, draws=config.check_draws, key=(*key, "check", when), **shared).exp()
         for when, x in (("before", source), ("after", end))
     )
-    result = Ascent(
+    return Ascent(
         settings=Settings(
             model=config.model.parent.name,
             model_hash=model.hash,
@@ -129,8 +142,6 @@ def run(config: Config) -> Ascent:
         .cpu()
         .numpy(),
     )
-    write_ascent(config.out, result)
-    return result
 
 
 def _sources(config: Config, test: Split, number: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -147,7 +158,8 @@ def _sources(config: Config, test: Split, number: int, device: torch.device) -> 
     places = places if train.pixels is not None else places[:FITTED]
     if len(places) < 2:
         raise BadInput(f"class {config.target!r} has {len(places)} training picture: its Gaussian needs 2")
-    return class_seeds(train.images(places).to(device), config.images, key), index, torch.full_like(index, number)
+    pictures = (part.to(device) for part in train.parts(places))
+    return class_seeds(pictures, config.images, key), index, torch.full_like(index, number)
 
 
 def frame_steps(steps: int, frames: int) -> list[int]:

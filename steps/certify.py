@@ -30,6 +30,7 @@ from steps.run.files import write_text
 from steps.run.fingerprint import fingerprint
 from steps.run.lock import sole_writer
 from steps.run.log import logger
+from steps.run.memory import MicroBatch, in_parts
 from steps.run.progress import Progress
 
 COLUMNS = (
@@ -91,10 +92,9 @@ def _run(config: Config, rule: Rule) -> Path:
         return config.out
     partial = config.out.with_name(f"{config.out.stem}.{identity}.partial.tsv")
     done = recover(partial, places)
-    label = f"certify {config.model.parent.name} sigma={config.sigma:g}"
     if done:
-        logger.info("%s: goes on behind %d whole rows of %s", label, done, partial)
-    progress = Progress(label, len(places), "images", done)
+        logger.info("%s: goes on behind %d whole rows of %s", _label(config), done, partial)
+    progress = Progress(_label(config), len(places), "images", done)
     try:
         with partial.open("a", encoding="utf-8") as table:
             for row in _rows(config, rule, model, test, places[done:], partial.with_suffix(".json"), device):
@@ -110,6 +110,10 @@ def _run(config: Config, rule: Rule) -> Path:
     for path in [partial.with_suffix(".json"), *partial.parent.glob(f".{escape(partial.stem)}.*.new.*")]:
         path.unlink(missing_ok=True)
     return config.out
+
+
+def _label(config: Config) -> str:
+    return f"certify {config.model.parent.name} sigma={config.sigma:g}"
 
 
 def recover(partial: Path, places: list[int]) -> int:
@@ -140,6 +144,7 @@ def _rows(
 ) -> Iterator[tuple]:
     """Yield the rows of `places`, in order; the counts of those under way are in `kept`."""
     classes, states = len(model.identity.classes), _read_states(kept)
+    classifier = in_parts(model.classifier, MicroBatch(_label(config), config.batch))
     begun: dict[int, Work] = {}
     last = time.monotonic()
 
@@ -166,7 +171,7 @@ def _rows(
     place = next(waiting, None)
     try:
         with torch.inference_mode():
-            for _ in count_votes(model.classifier, works(), sigma=config.sigma, batch=config.batch, watch=keep):
+            for _ in count_votes(classifier, works(), sigma=config.sigma, batch=config.batch, watch=keep):
                 # Images end in any order; rows are written in that of the images.
                 while place in begun and begun[place].count.ended:
                     yield _row(begun.pop(place))

@@ -23,6 +23,7 @@ from steps.run.errors import BadInput
 from steps.run.files import write_text
 from steps.run.fingerprint import fingerprint
 from steps.run.log import logger
+from steps.run.memory import MicroBatch, in_parts
 from steps.run.progress import Progress
 
 VIEWS = ("clean", "noisy")
@@ -51,7 +52,9 @@ def run(config: Config) -> dict:
     test = Split(config.data, "test")
     check_fits(config.model, model.identity, config.data, test.description)
     places, classes = test.every(config.images), len(model.identity.classes)
-    progress = Progress(f"predict {config.model.parent.name} sigma={config.sigma:g}", 2 * len(places), "images")
+    label = f"predict {config.model.parent.name} sigma={config.sigma:g}"
+    progress = Progress(label, 2 * len(places), "images")
+    classifier = in_parts(model.classifier, MicroBatch(label, config.batch))
     polls: dict[tuple[int, str], Poll] = {}
     base: dict[tuple[int, str], int] = {}
 
@@ -67,7 +70,7 @@ def run(config: Config) -> dict:
 
     try:
         with torch.inference_mode():
-            for _ in count_votes(model.classifier, works(), sigma=config.sigma, batch=config.batch):
+            for _ in count_votes(classifier, works(), sigma=config.sigma, batch=config.batch):
                 progress.advance()
     except FloatingPointError as error:
         message, work = error.args

@@ -7,6 +7,7 @@ the training, not by what was drawn before.
 
 import csv
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from steps.data.batches import Augmentation, batches, epoch_order
+from steps.data.batches import Augmentation, batches, epoch_order, stream
 from steps.data.dataset import Description, Split
 from steps.maths.confidence import interval
 from steps.maths.randomness import generator
@@ -190,19 +191,17 @@ def _fit(config: Config, training: Training, pictures: Split, checkpoints: Check
 
 
 def _to_the_end(config: Config, training: Training, pictures: Split) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield the batches that are left, epoch by epoch."""
-    augmentation = Augmentation(config.flip, config.shift, config.crop)
-    while training.done < training.total:
-        epoch, first = divmod(training.done, training.steps_an_epoch)
-        yield from batches(
-            pictures,
-            epoch_order(len(pictures), config.batch, config.seed, epoch),
-            device=training.device,
-            augmentation=augmentation,
-            key=(config.seed, epoch),
-            first=first,
-            workers=config.workers,
-        )
+    """Yield the batches that are left."""
+    return stream(
+        pictures,
+        functools.partial(epoch_order, len(pictures), config.batch, config.seed),
+        device=training.device,
+        augmentation=Augmentation(config.flip, config.shift, config.crop),
+        seed=config.seed,
+        first=training.done,
+        steps=training.total,
+        workers=config.workers,
+    )
 
 
 def _summary(config: Config, training: Training, test: Split) -> dict:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -129,6 +130,20 @@ def test_the_same_config_gives_the_same_files_whatever_the_batch(asked):
     assert files() == first
     small = align.run(dataclasses.replace(asked, batch=5))
     assert np.allclose(small.contrastive, pd.read_csv(asked.out).contrastive, atol=1e-3)
+
+
+def test_ascents_are_in_memory_one_at_a_time(asked, monkeypatch):
+    alive = []
+
+    def read_alone(path):
+        assert not [reference for reference in alive if reference() is not None]
+        found = read_ascent(path)
+        alive.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(align, "read_ascent", read_alone)
+    align.run(asked)
+    assert len(alive) == 4
 
 
 def test_what_does_not_belong_together_is_refused(asked, dataset, tmp_path):

@@ -1,9 +1,12 @@
 import dataclasses
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -143,7 +146,33 @@ def test_pictures_that_are_files_train_with_worker_processes(tmp_path, folder):
         train.run(dataclasses.replace(asked, seed=1))
 
 
-def _one_thread():
-    import os
+def test_told_to_stop_with_all_its_workers_it_saves_the_step_that_it_is_at(tmp_path, folder):
+    from steps import fetch
 
+    data = tmp_path / "fetch" / "dataset.json"
+    statistics = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
+    fetch.run(fetch.Config(kind="imagefolder", root=folder, size=16, storage="files", out=data, **statistics))
+    # More steps than are done before the signal; no checkpoint but that which the signal asks for.
+    asked = config(data, tmp_path, crop=True, workers=2, epochs=20_000, batch=4, shift=0)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "steps.train", *(word for word in flags(asked) if word != "True")],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True, env=_one_thread(), start_new_session=True,
+    )  # fmt: skip
+    for line in process.stderr:
+        if "pictures" in line:
+            break
+    time.sleep(2)
+    for worker in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        os.kill(int(worker), signal.SIGTERM)  # the workers first: without them, it could not go on
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    step = re.search(r"checkpoint saved at step (\d+)", said)
+    assert process.returncode == 143 and step and int(step[1]) > 0
+    assert len(list(asked.out.parent.glob("checkpoints/*.checkpoint"))) == 1
+    with pytest.raises(ProcessLookupError):  # no worker is left
+        os.killpg(process.pid, 0)
+
+
+def _one_thread():
     return os.environ | {"OMP_NUM_THREADS": "1"}

@@ -2,8 +2,10 @@
 
 import json
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,12 +85,30 @@ def write_ascent(path: Path, ascent: Ascent) -> None:
 
 def read_ascent(path: Path) -> Ascent:
     """Read an ascent. Raises BadInput where the file is missing, truncated or something else."""
+    return _read(path, lambda file: {name: file[name] for name in file.files if name != "settings"}, Ascent)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What an ascent starts from, alone: a fraction of its file. Fields are those of `Ascent`."""
+
+    settings: Settings
+    source: np.ndarray
+    index: np.ndarray
+    label: np.ndarray
+
+
+def read_sources(path: Path) -> Sources:
+    """Read the sources of an ascent. Raises BadInput as `read_ascent` does."""
+    return _read(path, lambda file: {name: file[name] for name in ("source", "index", "label")}, Sources)
+
+
+def _read(path: Path, arrays: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]], kind: type) -> Any:
     try:
         # Opened here, because NumPy leaves a file open that it cannot read.
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if name != "settings"}
             fields = json.loads(str(file["settings"]))
-        return Ascent(Settings(**fields | {"classes": tuple(fields["classes"])}), **arrays)
+            return kind(Settings(**fields | {"classes": tuple(fields["classes"])}), **arrays(file))
     except FileNotFoundError:
         raise BadInput(f"no ascent at {path}: the ascend step writes it") from None
     except Exception as error:  # NumPy and zipfile raise what they like on a foreign file

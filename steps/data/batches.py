@@ -4,8 +4,10 @@ Augmentation is a function of (seed, epoch, ...), so that an interrupted epoch g
 would have seen.
 """
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 
 import numpy as np
 import torch
@@ -16,7 +18,11 @@ from torch.nn import functional as F
 from steps.data.dataset import Split
 from steps.data.decode import centre_square, decode
 from steps.maths.randomness import generator
+from steps.maths.share import Share
 from steps.run.errors import BadInput
+
+WHOLE = Share()
+"""Of a process that is alone."""
 
 
 @dataclass(frozen=True)
@@ -59,76 +65,160 @@ def batches(
         workers: processes that decode, where pictures are files.
 
     """
+    steps = ((key, number, places) for number, places in enumerate(order[first:], first))
+    yield from _made(split, steps, device, augmentation, WHOLE, workers)
+
+
+def stream(
+    split: Split,
+    order: Callable[[int], list[Tensor]],
+    *,
+    device: torch.device,
+    augmentation: Augmentation,
+    seed: int,
+    first: int,
+    steps: int,
+    share: Share = WHOLE,
+    workers: int = 0,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield what `batches` does, for steps `first` ... `steps` - 1 of a training, epoch after epoch.
+
+    Workers are started once, and decode ahead over the ends of epochs.
+
+    Args:
+        split: where the pictures are.
+        order: maps an epoch, from 0, to its batches of places, as many in each.
+        device: where to.
+        augmentation: what to do to the pictures: a function of (seed, epoch) and batch or picture numbers.
+        seed: see there.
+        first: steps that were done before.
+        steps: of the whole training.
+        share: the rows of each batch that this process gets, which may be none; they are what they would be if it
+            got all.
+        workers: processes that decode, where pictures are files. They leave SIGTERM and SIGINT to this process.
+
+    """
+    begun, done = divmod(first, len(order(0)))
+    every = (((seed, epoch), *batch) for epoch in count(begun) for batch in enumerate(order(epoch)))
+    yield from _made(split, islice(every, done, done + steps - first), device, augmentation, share, workers)
+
+
+def _made(
+    split: Split,
+    steps: Iterable[tuple[tuple, int, Tensor]],
+    device: torch.device,
+    augmentation: Augmentation | None,
+    share: Share,
+    workers: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield a share of the batch of each step: a key, a number in its epoch, and places."""
     if split.pixels is None:
-        yield from _decoded(split, order[first:], device, augmentation, key, workers)
+        yield from _decoded(split, steps, device, augmentation, share, workers)
         return
     pixels, labels = split.pixels.to(device), split.labels.to(device)
-    for number, places in enumerate(order[first:], first):
-        chosen = places.to(device)
+    for key, number, places in steps:
+        rows = share.rows(len(places))
+        chosen = places[rows].to(device)
         x = pixels[chosen].float() / 255
         if augmentation is not None:
-            x = shift_and_flip(x, augmentation, generator(device, *key, "augment", number))
+            source = generator(device, *key, "augment", number)
+            # Drawn for the whole batch: a picture's shift is the same whoever moves it.
+            x = _moved(x, *(drawn[..., rows] for drawn in _drawn(len(places), augmentation, source)), augmentation)
         yield x, labels[chosen]
 
 
 def shift_and_flip(x: Tensor, augmentation: Augmentation, source: torch.Generator) -> Tensor:
     """Move each picture of `x`, [B, C, H, W], by its own random shift, and mirror half of them."""
+    return _moved(x, *_drawn(len(x), augmentation, source), augmentation)
+
+
+def _drawn(size: int, augmentation: Augmentation, source: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the shifts, int [2, size], and whether each of `size` pictures is mirrored, bool [size]."""
+    shifts = torch.zeros(2, size, dtype=torch.int64, device=source.device)
+    mirrored = torch.zeros(size, dtype=torch.bool, device=source.device)
+    if augmentation.shift:
+        shifts = torch.randint(0, 2 * augmentation.shift + 1, (2, size), generator=source, device=source.device)
+    if augmentation.flip:
+        mirrored = torch.rand(size, generator=source, device=source.device) < 0.5
+    return shifts, mirrored
+
+
+def _moved(x: Tensor, shifts: Tensor, mirrored: Tensor, augmentation: Augmentation) -> Tensor:
     size, device = len(x), x.device
     if augmentation.shift:
-        reach = augmentation.shift
         height, width = x.shape[2:]
-        dy, dx = torch.randint(0, 2 * reach + 1, (2, size, 1), generator=source, device=device)
+        dy, dx = shifts.unsqueeze(2)
         rows = (torch.arange(height, device=device) + dy)[:, None, :, None]
         columns = (torch.arange(width, device=device) + dx)[:, None, None, :]
         picture = torch.arange(size, device=device)[:, None, None, None]
         channel = torch.arange(x.shape[1], device=device)[None, :, None, None]
-        x = F.pad(x, (reach,) * 4)[picture, channel, rows, columns]
+        x = F.pad(x, (augmentation.shift,) * 4)[picture, channel, rows, columns]
     if augmentation.flip:
-        mirrored = torch.rand(size, generator=source, device=device) < 0.5
         x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
     return x
 
 
 def _decoded(
     split: Split,
-    order: list[Tensor],
+    steps: Iterable[tuple[tuple, int, Tensor]],
     device: torch.device,
     augmentation: Augmentation | None,
-    key: tuple,
+    share: Share,
     workers: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
+    files = _Files(split, augmentation)
     loader = torch.utils.data.DataLoader(
-        _Files(split, augmentation, key),
-        batch_sampler=[places.tolist() for places in order],
+        files,
+        batch_sampler=(
+            [(key, place) for place in places[share.rows(len(places))].tolist()] for key, _, places in steps
+        ),
         num_workers=workers,
+        collate_fn=files.collate,
         pin_memory=device.type == "cuda",
     )
-    for pixels, labels, faults in loader:
+    for pixels, labels, faults in _left_alone(loader):
         for fault in filter(None, faults):
             raise BadInput(fault)
         yield pixels.to(device, non_blocking=True).float() / 255, labels.to(device, non_blocking=True)
 
 
+def _left_alone(loader: torch.utils.data.DataLoader) -> Iterator:
+    """Start the loader's workers such that signals to stop do not reach them: this process ends them in time."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # a child inherits the mask
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Files(torch.utils.data.Dataset):
     """Decodes one picture; its random crop is a function of (key, place), whichever process decodes it."""
 
-    def __init__(self, split: Split, augmentation: Augmentation | None, key: tuple):
-        self.split, self.augmentation, self.key = split, augmentation, key
+    def __init__(self, split: Split, augmentation: Augmentation | None):
+        self.split, self.augmentation = split, augmentation
 
-    def __getitem__(self, place: int) -> tuple[Tensor, Tensor, str]:
+    def __getitem__(self, item: tuple[tuple, int]) -> tuple[Tensor, Tensor, str]:
         """Return pixels, label, and what is wrong with the file: raised here, it would come with a page of traces."""
-        size = self.split.description.size
+        (key, place), size = item, self.split.description.size
         try:
-            pixels, fault = self._pixels(place, size), ""
+            pixels, fault = self._pixels(key, place, size), ""
         except BadInput as error:
             pixels, fault = np.zeros((3, size, size), np.uint8), str(error)
         return torch.from_numpy(np.ascontiguousarray(pixels)), self.split.labels[place], fault
 
-    def _pixels(self, place: int, size: int) -> np.ndarray:
+    def collate(self, items: list[tuple[Tensor, Tensor, str]]) -> tuple[Tensor, Tensor, list[str]]:
+        """Return a batch of items, which may be none: uint8 [B, 3, size, size], int64 [B], B faults."""
+        if not items:
+            size = self.split.description.size
+            return torch.zeros(0, 3, size, size, dtype=torch.uint8), self.split.labels[:0], []
+        pixels, labels, faults = torch.utils.data.default_collate(items)
+        return pixels, labels, faults
+
+    def _pixels(self, key: tuple, place: int, size: int) -> np.ndarray:
         path = self.split.path(place)
         if self.augmentation is None:
             return decode(path, size)
-        source = np.random.default_rng(generator("cpu", *self.key, "augment", place).initial_seed())
+        source = np.random.default_rng(generator("cpu", *key, "augment", place).initial_seed())
         return decode(path, size, crop=lambda picture, _: self._cut(picture, size, source))
 
     def _cut(self, picture: Image.Image, size: int, source: np.random.Generator) -> Image.Image:

@@ -6,6 +6,7 @@ Pictures come out as float32 tensors [B, C, size, size] with values in [0, 1].
 import hashlib
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from torch import Tensor
 from steps.data.decode import decode
 from steps.run.errors import BadInput
 from steps.run.files import write_bytes, write_text
+
+TOGETHER = 2**24
+"""Values of pictures in memory at once as floats, where many are looked at: 64 MB."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,12 @@ class Split:
             return self.pixels[places].float() / 255
         decoded = [decode(self.path(place), self.description.size) for place in places.tolist()]
         return torch.from_numpy(np.stack(decoded)).float() / 255
+
+    def parts(self, places: Tensor) -> Iterator[Tensor]:
+        """Yield the pictures at `places`, int64 [B], as `images` does, some at a time: TOGETHER values at most."""
+        one = self.description.channels * self.description.size**2
+        for some in places.split(max(1, min(1000, TOGETHER // one))):
+            yield self.images(some)
 
     def every(self, count: int) -> list[int]:
         """Return the places of `count` pictures spread evenly over the split (of all, where it has no more)."""

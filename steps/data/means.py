@@ -9,19 +9,18 @@ DECODED = 200
 """How many pictures of a class its mean is taken over, at most, where pictures are files."""
 
 
-def class_means(train: Split, classes: list[int], part: int = 1000) -> Tensor:
+def class_means(train: Split, classes: list[int]) -> Tensor:
     """Return the mean training picture of each of `classes`: [K, C, size, size] in [0, 1].
 
     Args:
         train: the training split.
         classes: class numbers.
-        part: pictures in memory at once.
 
     """
     means = []
     for number in classes:
         places = torch.nonzero(train.labels == number).flatten()
         places = places if train.pixels is not None else places[:DECODED]
-        total = sum(train.images(some).double().sum(dim=0) for some in places.split(part))
+        total = sum(pictures.double().sum(dim=0) for pictures in train.parts(places))
         means.append((total / len(places)).float())
     return torch.stack(means)

@@ -18,16 +18,28 @@ TOGETHER = 16
 """Copies of an image whose noise is drawn together. It is a constant so that no setting can change a draw."""
 
 
-def draw_parts(x: Tensor, *, sigma: float, draws: int, batch: int, key: tuple) -> Iterator[Tensor]:
+def groups(count: int, batch: int) -> list[slice]:
+    """Return the images that share batches: all, or where they are more than `batch`, groups of its square root.
+
+    A group takes at most `batch` noisy images at once, and its gradients as many pictures as there are draws.
+    """
+    size = count if count <= batch else math.isqrt(batch)
+    return [slice(k, min(k + size, count)) for k in range(0, count, size)]
+
+
+def draw_parts(
+    x: Tensor, *, sigma: float, draws: int, batch: int, key: tuple, first_image: int = 0
+) -> Iterator[Tensor]:
     """Yield `x`, [B, C, H, W], in `draws` noisy copies: tensors [B, n, C, H, W] with B * n <= max(batch, B).
 
-    Image k has a generator of its own, of (*key, k), and draws TOGETHER copies at a time: neither `batch` nor the
-    number of images or of draws changes a draw. At sigma 0 there is nothing to average: the one copy is x itself.
+    Image k has a generator of its own, of (*key, first_image + k), and draws TOGETHER copies at a time: neither
+    `batch` nor the number of images or of draws changes a draw. At sigma 0 there is nothing to average: the one copy
+    is x itself.
     """
     if sigma == 0:
         yield x.unsqueeze(1)
         return
-    sources = [generator(x.device, *key, k) for k in range(len(x))]
+    sources = [generator(x.device, *key, first_image + k) for k in range(len(x))]
     room = max(1, batch // len(x))
     span = max(1, room // TOGETHER)
     for first in range(0, draws, span * TOGETHER):
@@ -56,15 +68,27 @@ def log_score_and_gradient(
         target: class numbers, int64 [B].
         sigma: standard deviation of the noise, in pixel values; 0 is the base classifier itself.
         draws: noise draws to average over.
-        batch: the most noisy images in memory at once (at least one of each image).
+        batch: the most noisy images at once; more images than that go in `groups`.
         key: what the noise is a function of.
 
     Returns:
         log p_t, [B], and the gradient, [B, C, H, W].
 
     """
+    shared = {"sigma": sigma, "draws": draws, "batch": batch, "key": key}
+    found = [
+        _log_score_and_gradient(base, x[some], target[some], first_image=some.start, **shared)
+        for some in groups(len(x), batch)
+    ]
+    scores, gradients = zip(*found, strict=True)
+    return torch.cat(scores), torch.cat(gradients)
+
+
+def _log_score_and_gradient(
+    base: Classifier, x: Tensor, target: Tensor, *, sigma: float, draws: int, **drawing
+) -> tuple[Tensor, Tensor]:
     scores, gradients, counts = [], [], []
-    for noisy in draw_parts(x, sigma=sigma, draws=draws, batch=batch, key=key):
+    for noisy in draw_parts(x, sigma=sigma, draws=draws, **drawing):
         noisy.requires_grad_(True)
         with torch.enable_grad():
             score = log_soft_score(base, noisy, target)
@@ -82,11 +106,14 @@ def log_score(
     base: Classifier, x: Tensor, target: Tensor, *, sigma: float, draws: int, batch: int, key: tuple
 ) -> Tensor:
     """Return log p_t alone, [B], without a gradient. Arguments as `log_score_and_gradient`."""
-    parts = []
-    with torch.no_grad():
-        for noisy in draw_parts(x, sigma=sigma, draws=draws, batch=batch, key=key):
-            parts.append(log_soft_score(base, noisy, target) + math.log(noisy.shape[1]))
-    return torch.stack(parts).logsumexp(dim=0) - math.log(1 if sigma == 0 else draws)
+    scores = []
+    for some in groups(len(x), batch):
+        parts = []
+        with torch.no_grad():
+            for noisy in draw_parts(x[some], sigma=sigma, draws=draws, batch=batch, key=key, first_image=some.start):
+                parts.append(log_soft_score(base, noisy, target[some]) + math.log(noisy.shape[1]))
+        scores.append(torch.stack(parts).logsumexp(dim=0) - math.log(1 if sigma == 0 else draws))
+    return torch.cat(scores)
 
 
 def split_half(

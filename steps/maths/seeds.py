@@ -3,6 +3,8 @@
 Source: Santurkar et al. 2019, "Image Synthesis with a Single (Robust) Classifier" (arXiv 1906.09453), section 3.1.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,14 +17,15 @@ LARGE = 128
 """Pictures of at least so many pixels a side are fitted at a quarter of it, and seeds enlarged again."""
 
 
-def class_seeds(pictures: Tensor, count: int, key: tuple) -> Tensor:
+def class_seeds(pictures: Iterable[Tensor], count: int, key: tuple) -> Tensor:
     """Draw from the Gaussian N(mu, Sigma + RIDGE I) of a class's pictures, clamped to [0, 1].
 
     With Z = (pictures - mu) / sqrt(n - 1), Z' z with z ~ N(0, I_n) has the covariance Z'Z = Sigma: no d x d matrix is
     formed.
 
     Args:
-        pictures: of one class, [n, C, H, W] in [0, 1], n >= 2.
+        pictures: of one class, in parts [m, C, H, W] in [0, 1], two at least in all. Of large ones, no more than a
+            part is in memory at once.
         count: how many seeds.
         key: what the draws are a function of; seed k is one of (*key, k), however many there are.
 
@@ -30,10 +33,13 @@ def class_seeds(pictures: Tensor, count: int, key: tuple) -> Tensor:
         [count, C, H, W] in [0, 1].
 
     """
-    n, channels, height, width = pictures.shape
-    factor = 4 if min(height, width) >= LARGE else 1
-    small = F.avg_pool2d(pictures, factor) if factor > 1 else pictures
-    flat = small.flatten(1)
+    kept = []
+    for part in pictures:
+        _, channels, height, width = part.shape
+        factor = 4 if min(height, width) >= LARGE else 1
+        kept.append(F.avg_pool2d(part, factor) if factor > 1 else part)
+    small = torch.cat(kept)
+    n, flat = len(small), small.flatten(1)
     mean = flat.mean(dim=0)
     sources = [generator(flat.device, *key, k) for k in range(count)]
     z = torch.stack([torch.randn(n, generator=source, device=flat.device) for source in sources])

@@ -1,11 +1,14 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from steps import fetch
-from steps.data.batches import Augmentation, batches, epoch_order, random_crop, shift_and_flip
+from steps.data.batches import Augmentation, batches, epoch_order, random_crop, shift_and_flip, stream
 from steps.data.dataset import Split
 from steps.maths.randomness import generator
+from steps.maths.share import Share
 
 CPU = torch.device("cpu")
 
@@ -45,10 +48,54 @@ def test_an_interrupted_epoch_goes_on_with_the_same_pictures(split, workers):
         assert torch.equal(x, expected_x) and torch.equal(y, expected_y)
 
 
+AUGMENTATION = Augmentation(flip=True, shift=2, crop=True)
+
+
+def streamed(split, **kwargs):
+    order = partial(epoch_order, len(split), 5, 7)
+    return list(
+        stream(split, order, device=CPU, augmentation=AUGMENTATION, seed=7, **{"first": 0, "steps": 8} | kwargs)
+    )
+
+
+@pytest.mark.parametrize(("first", "workers"), [(0, 0), (0, 2), (1, 0), (3, 2), (7, 0)])
+def test_a_stream_is_the_epochs_one_after_another_from_any_step(split, first, workers):
+    expected = [
+        batch
+        for epoch in range(3)
+        for batch in batches(
+            split, epoch_order(len(split), 5, 7, epoch), device=CPU, augmentation=AUGMENTATION, key=(7, epoch)
+        )
+    ]
+    assert [len(y) for _, y in expected] == [5, 5, 2] * 3
+    found = streamed(split, first=first, workers=workers)
+    assert len(found) == 8 - first
+    for (x, y), (expected_x, expected_y) in zip(found, expected[first:], strict=False):
+        assert torch.equal(x, expected_x) and torch.equal(y, expected_y)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_shares_of_a_batch_make_the_whole_and_may_be_empty(split, workers):
+    whole = streamed(split)
+    shares = [streamed(split, share=Share(rank, 3), workers=workers) for rank in range(3)]
+    assert {len(y) for _, y in shares[0]} == {1, 0}
+    for (x, y), *parts in zip(whole, *shares, strict=True):
+        assert torch.equal(x, torch.cat([part for part, _ in parts]))
+        assert torch.equal(y, torch.cat([part for _, part in parts]))
+
+
 def test_without_augmentation_batches_are_the_pictures(split):
     places = [torch.tensor([3, 1]), torch.tensor([2])]
     for (x, y), chosen in zip(batches(split, places, device=CPU), places, strict=True):
         assert torch.equal(x, split.images(chosen)) and torch.equal(y, split.labels[chosen])
+
+
+def test_many_pictures_are_looked_at_a_part_at_a_time(split, monkeypatch):
+    places = torch.tensor([3, 1, 7, 2, 5])
+    assert [len(part) for part in split.parts(places)] == [5]
+    monkeypatch.setattr("steps.data.dataset.TOGETHER", 2 * 3 * 16 * 16 + 1)
+    parts = list(split.parts(places))
+    assert [len(part) for part in parts] == [2, 2, 1] and torch.equal(torch.cat(parts), split.images(places))
 
 
 def test_without_a_random_crop_files_are_cut_as_for_testing(split):

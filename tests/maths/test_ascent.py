@@ -41,6 +41,22 @@ def test_batch_changes_neither_the_score_nor_the_gradient(batch):
     torch.testing.assert_close(log_score(linear, x, target, batch=batch, **shared), whole[0])
 
 
+@pytest.mark.parametrize("sigma", [0.0, 2.0])
+def test_no_more_noisy_images_are_taken_at_once_than_asked_for(sigma):
+    sizes = []
+
+    def recording(x):
+        sizes.append(len(x))
+        return linear(x)
+
+    x = torch.rand(30, *SHAPE, generator=torch.Generator().manual_seed(2))
+    target, shared = torch.arange(30) % 2, {"sigma": sigma, "draws": 11, "key": (3,)}
+    whole = log_score_and_gradient(linear, x, target, batch=1000, **shared)
+    torch.testing.assert_close(log_score_and_gradient(recording, x, target, batch=16, **shared), whole)
+    torch.testing.assert_close(log_score(recording, x, target, batch=16, **shared), whole[0])
+    assert max(sizes) <= 16
+
+
 def test_ascent_on_a_linear_model_ends_at_its_closed_form_optimum():
     source = torch.full((2, *SHAPE), 0.5)
     for sigma in (0.0, 0.5):

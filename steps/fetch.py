@@ -28,6 +28,7 @@ class Config:
     size: int = option("side of a picture, in pixels")
     root: Path | None = option("folder of the data (cifar10, imagefolder)", default=None)
     storage: str = option("arrays: decode now; files: keep an index (imagefolder)", default="arrays")
+    resize: int = option("files: shorter side before the centre is cut out, in pixels (0: size)", default=0)
     mean: tuple[float, ...] = option("mean of each channel, in [0, 1]; computed where not given", default=())
     std: tuple[float, ...] = option("standard deviation of each channel, likewise", default=())
     seed: int = option("seed of the order and of the split", default=0)
@@ -35,6 +36,8 @@ class Config:
 
 def run(config: Config) -> Description:
     """Fetch, check and write the dataset. Raises BadInput as the functions of `steps.data.sources` do."""
+    if config.resize and (config.storage != "files" or config.resize < config.size):
+        raise BadInput(f"resize is {config.resize}: it is for storage 'files', and at least the size, {config.size}")
     splits, classes = _pictures(config)
     mean, std = config.mean, config.std
     channels = _channels(splits["train"].images)
@@ -57,6 +60,7 @@ def run(config: Config) -> Description:
         root=str(config.root or ""),
         mean=mean,
         std=std,
+        **({"resize": config.resize} if config.resize else {}),  # where it is not, the fingerprint is the old one
     )
     logger.info(
         "%s: %d training and %d test pictures of %d classes, %d x %d x %d, fingerprint %s",

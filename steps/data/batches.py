@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from steps.data.dataset import Split
-from steps.data.decode import centre_square, decode
+from steps.data.decode import decode
 from steps.maths.randomness import generator
 from steps.maths.share import Share
 from steps.run.errors import BadInput
@@ -217,9 +217,9 @@ class _Files(torch.utils.data.Dataset):
     def _pixels(self, key: tuple, place: int, size: int) -> np.ndarray:
         path = self.split.path(place)
         if self.augmentation is None:
-            return decode(path, size)
+            return decode(path, self.split.centre)
         source = np.random.default_rng(generator("cpu", *key, "augment", place).initial_seed())
-        return decode(path, size, crop=lambda picture, _: self._cut(picture, size, source))
+        return decode(path, lambda picture: self._cut(picture, size, source))
 
     def _cut(self, picture: Image.Image, size: int, source: np.random.Generator) -> Image.Image:
         if self.augmentation.crop:
@@ -227,7 +227,7 @@ class _Files(torch.utils.data.Dataset):
             box = (left, top, left + width, top + height)
             square = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
         else:
-            square = centre_square(picture, size)
+            square = self.split.centre(picture)
         mirrored = self.augmentation.flip and source.random() < 0.5
         return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else square
 

@@ -10,7 +10,7 @@ import torch
 
 from steps.data.classes import KNOWN, folder_classes
 from steps.data.dataset import Pictures
-from steps.data.decode import decode
+from steps.data.decode import centre_square, decode
 from steps.maths.randomness import generator
 from steps.run.errors import BadInput
 from steps.run.progress import Progress
@@ -117,6 +117,6 @@ def _folder_split(root: Path, split: str, classes: tuple[str, ...], size: int, s
     images = np.empty((len(paths), 3, size, size), np.uint8)
     progress = Progress(f"decode {root / split}", len(paths), "pictures")
     for place, path in enumerate(listed.images):
-        images[place] = decode(root / path.decode(), size)
+        images[place] = decode(root / path.decode(), lambda picture: centre_square(picture, size))
         progress.advance()
     return Pictures(images, listed.labels)

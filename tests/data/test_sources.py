@@ -1,14 +1,19 @@
+import json
 import pickle
 import shutil
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from sklearn.datasets import load_digits
+from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
 from steps import fetch
+from steps.data.batches import batches
 from steps.data.classes import KNOWN
-from steps.data.dataset import Split
+from steps.data.dataset import Split, read_description
 from steps.run.errors import BadInput
 from tests.conftest import ODD
 
@@ -45,6 +50,29 @@ def test_image_folders(tmp_path, folder, storage):
     # The pictures of class 1 were made brighter: labels and pictures stay together.
     assert ((x.mean(dim=(1, 2, 3)) > 0.3) == (train.labels == 1)).all()
     assert train.labels[:6].unique().numel() == 2  # shuffled
+
+
+@pytest.mark.parametrize("shape", [(33, 47), (47, 33), (301, 256), (57, 57), (32, 32), (29, 200), (500, 375)])
+def test_pictures_are_cut_for_testing_as_published_code_does(tmp_path, folder, shape):
+    height, width = shape
+    path = folder / "test" / "dog" / "0.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)).save(path)
+    _, _, test = fetched(
+        tmp_path, kind="imagefolder", root=folder, size=28, resize=32, storage="files", mean=(0.5,) * 3, std=(0.2,) * 3
+    )
+    place = next(k for k in range(len(test)) if test.path(k) == path)
+    published = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(28), transforms.ToTensor()])
+    assert (test.images([place])[0] == published(Image.open(path).convert("RGB"))).all()
+    ((x, _),) = batches(test, [torch.tensor([place])], device=torch.device("cpu"))
+    assert (x == test.images([place])).all()
+
+
+def test_a_description_from_before_resize_is_read(tmp_path):
+    known = fetched(tmp_path, kind="digits", size=8)[0]
+    path = tmp_path / "fetch" / "dataset.json"
+    old = {name: value for name, value in json.loads(path.read_text()).items() if name != "resize"}
+    path.write_text(json.dumps(old))
+    assert read_description(path) == known and known.resize == 0
 
 
 def break_folder(folder, how):
@@ -143,6 +171,11 @@ def test_unknown_kinds_and_missing_values_are_refused(tmp_path, folder):
         ({"kind": "svhn"}, "'svhn' is unknown: choose from digits, cifar10, imagefolder"),
         ({"kind": "imagefolder"}, "needs a root"),
         ({"kind": "imagefolder", "root": folder, "storage": "files"}, "needs the mean and std"),
+        (
+            {"kind": "imagefolder", "root": folder, "resize": 20},
+            "resize is 20: it is for storage 'files', and at least",
+        ),
+        ({"kind": "imagefolder", "root": folder, "storage": "files", "resize": 15}, "resize is 15: .* the size, 16"),
         ({"kind": "imagefolder", "root": folder, "mean": (0.5,), "std": (0.2,)}, "both need 3"),
         ({"kind": "digits", "mean": (0.5,)}, "mean has 1 values and std 0: both need 1"),
         ({"kind": "cifar10", "root": folder.parent, "size": 16}, "32 pixels"),

@@ -73,7 +73,11 @@ def run(config: Config) -> Description:
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel of uint8 [N, C, H, W], in units of [0, 1]."""
     values = np.arange(256) / 255
-    weights = [np.bincount(images[:, c].ravel(), minlength=256) / images[:, c].size for c in range(images.shape[1])]
+    counts = np.zeros((images.shape[1], 256), np.int64)
+    for first in range(0, len(images), 1000):  # not all at once: bincount takes 8 bytes a value
+        for c, count in enumerate(counts):
+            count += np.bincount(images[first : first + 1000, c].ravel(), minlength=256)
+    weights = counts / images[:, 0].size
     means = [float(w @ values) for w in weights]
     stds = [float(np.sqrt(w @ (values - m) ** 2)) for w, m in zip(weights, means, strict=True)]
     return tuple(round(m, 4) for m in means), tuple(max(round(s, 4), 1e-3) for s in stds)

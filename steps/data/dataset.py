@@ -4,7 +4,6 @@ Pictures come out as float32 tensors [B, C, size, size] with values in [0, 1].
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,10 +16,14 @@ from torch import Tensor
 
 from steps.data.decode import centre_crop, centre_square, decode
 from steps.run.errors import BadInput
-from steps.run.files import write_bytes, write_text
+from steps.run.files import replacing, write_text
 
 TOGETHER = 2**24
 """Values of pictures in memory at once as floats, where many are looked at: 64 MB."""
+
+
+CHUNK = 2**20
+"""Bytes of a file that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,11 @@ def write_dataset(path: Path, splits: dict[str, Pictures], **facts) -> Descripti
     digest = hashlib.sha256(repr(sorted((k, v) for k, v in facts.items() if k != "root")).encode())
     for split in ("train", "test"):
         for target, array in zip(split_paths(path, split), (splits[split].images, splits[split].labels), strict=True):
-            buffer = io.BytesIO()
-            np.save(buffer, array)
-            digest.update(buffer.getbuffer())
-            write_bytes(target, buffer.getvalue())
+            with replacing(target) as beside:
+                np.save(beside, array)
+                with beside.open("rb") as file:
+                    while part := file.read(CHUNK):
+                        digest.update(part)
         if facts["storage"] == "files":
             for name in splits[split].images:
                 status = (Path(facts["root"]) / name.decode()).stat()

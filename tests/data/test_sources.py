@@ -1,3 +1,5 @@
+import hashlib
+import io
 import json
 import pickle
 import shutil
@@ -13,7 +15,7 @@ from torchvision.datasets import CIFAR10
 from steps import fetch
 from steps.data.batches import batches
 from steps.data.classes import KNOWN
-from steps.data.dataset import Split, read_description
+from steps.data.dataset import Pictures, Split, read_description, write_dataset
 from steps.run.errors import BadInput
 from tests.conftest import ODD
 
@@ -73,6 +75,40 @@ def test_a_description_from_before_resize_is_read(tmp_path):
     old = {name: value for name, value in json.loads(path.read_text()).items() if name != "resize"}
     path.write_text(json.dumps(old))
     assert read_description(path) == known and known.resize == 0
+
+
+def test_arrays_larger_than_memory_are_refused_before_a_picture_is_decoded(tmp_path, folder, monkeypatch):
+    (folder / "train" / "dog" / "3.png").write_bytes(b"no picture")
+    monkeypatch.setattr("steps.data.sources.machine_memory", lambda: 28 * 3 * 16 * 16 - 1)
+    said = r"pictures: 28 pictures of 16 x 16 pixels take 0\.0 GB as arrays, more than .*: set `storage: files`$"
+    with pytest.raises(BadInput, match=said):
+        fetched(tmp_path, kind="imagefolder", root=folder, size=16)
+    settings = {"storage": "files", "mean": (0.5,) * 3, "std": (0.2,) * 3}
+    assert fetched(tmp_path, kind="imagefolder", root=folder, size=16, **settings)[0].train == 12
+
+
+def test_files_and_fingerprint_are_those_of_the_arrays(tmp_path):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (7, 8, 8, 3), np.uint8).transpose(0, 3, 1, 2)  # as CIFAR-10's: not contiguous
+    pictures = Pictures(images, np.arange(7))
+    facts = {"kind": "x", "classes": ("a",), "channels": 3, "size": 8, "storage": "arrays", "root": "r"}
+    facts |= {"mean": (0.5,) * 3, "std": (0.2,) * 3}
+    known = write_dataset(tmp_path / "dataset.json", {"train": pictures, "test": pictures}, **facts)
+    digest = hashlib.sha256(repr(sorted((k, v) for k, v in facts.items() if k != "root")).encode())
+    for _ in range(2):
+        for array in (images, np.arange(7)):
+            buffer = io.BytesIO()
+            np.save(buffer, array)
+            digest.update(buffer.getvalue())
+    assert known.fingerprint == digest.hexdigest()[:12]
+    assert (np.load(tmp_path / "test_images.npy") == images).all()
+
+
+def test_channel_statistics_are_those_of_numpy():
+    images = np.random.default_rng(0).integers(0, 200, (2500, 2, 3, 4), np.uint8)
+    means, stds = fetch.channel_statistics(images)
+    assert means == pytest.approx(images.mean(axis=(0, 2, 3)) / 255, abs=1e-4)
+    assert stds == pytest.approx(images.std(axis=(0, 2, 3)) / 255, abs=1e-4)
 
 
 def break_folder(folder, how):

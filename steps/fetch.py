@@ -28,6 +28,7 @@ class Config:
     size: int = option("side of a picture, in pixels")
     root: Path | None = option("folder of the data (cifar10, imagefolder)", default=None)
     storage: str = option("arrays: decode now; files: keep an index (imagefolder)", default="arrays")
+    resize: int = option("files: shorter side before the centre is cut out, in pixels (0: size)", default=0)
     mean: tuple[float, ...] = option("mean of each channel, in [0, 1]; computed where not given", default=())
     std: tuple[float, ...] = option("standard deviation of each channel, likewise", default=())
     seed: int = option("seed of the order and of the split", default=0)
@@ -35,6 +36,8 @@ class Config:
 
 def run(config: Config) -> Description:
     """Fetch, check and write the dataset. Raises BadInput as the functions of `steps.data.sources` do."""
+    if config.resize and (config.storage != "files" or config.resize < config.size):
+        raise BadInput(f"resize is {config.resize}: it is for storage 'files', and at least the size, {config.size}")
     splits, classes = _pictures(config)
     mean, std = config.mean, config.std
     channels = _channels(splits["train"].images)
@@ -57,6 +60,7 @@ def run(config: Config) -> Description:
         root=str(config.root or ""),
         mean=mean,
         std=std,
+        **({"resize": config.resize} if config.resize else {}),  # where it is not, the fingerprint is the old one
     )
     logger.info(
         "%s: %d training and %d test pictures of %d classes, %d x %d x %d, fingerprint %s",
@@ -69,7 +73,11 @@ def run(config: Config) -> Description:
 def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel of uint8 [N, C, H, W], in units of [0, 1]."""
     values = np.arange(256) / 255
-    weights = [np.bincount(images[:, c].ravel(), minlength=256) / images[:, c].size for c in range(images.shape[1])]
+    counts = np.zeros((images.shape[1], 256), np.int64)
+    for first in range(0, len(images), 1000):  # not all at once: bincount takes 8 bytes a value
+        for c, count in enumerate(counts):
+            count += np.bincount(images[first : first + 1000, c].ravel(), minlength=256)
+    weights = counts / images[:, 0].size
     means = [float(w @ values) for w in weights]
     stds = [float(np.sqrt(w @ (values - m) ** 2)) for w, m in zip(weights, means, strict=True)]
     return tuple(round(m, 4) for m in means), tuple(max(round(s, 4), 1e-3) for s in stds)

@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from steps.data.dataset import Split
-from steps.data.decode import centre_square, decode
+from steps.data.decode import decode
 from steps.maths.randomness import generator
 from steps.maths.share import Share
 from steps.run.errors import BadInput
+from steps.run.log import logger
 
 WHOLE = Share()
 """Of a process that is alone."""
@@ -115,16 +116,36 @@ def _made(
     if split.pixels is None:
         yield from _decoded(split, steps, device, augmentation, share, workers)
         return
-    pixels, labels = split.pixels.to(device), split.labels.to(device)
+    pixels, labels = resident(split.pixels, device), split.labels.to(device)
     for key, number, places in steps:
         rows = share.rows(len(places))
         chosen = places[rows].to(device)
-        x = pixels[chosen].float() / 255
+        x = _taken(pixels, places[rows], device).float() / 255
         if augmentation is not None:
             source = generator(device, *key, "augment", number)
             # Drawn for the whole batch: a picture's shift is the same whoever moves it.
             x = _moved(x, *(drawn[..., rows] for drawn in _drawn(len(places), augmentation, source)), augmentation)
         yield x, labels[chosen]
+
+
+def resident(pixels: Tensor, device: torch.device) -> Tensor:
+    """Return `pixels` on `device`, or as they are where they would take more than half of a GPU's free memory."""
+    if device.type != "cpu" and pixels.nbytes > (free := free_memory(device)) / 2:
+        logger.info("%.1f GB of pictures stay beside the GPU: %.1f GB are free on it", pixels.nbytes / 1e9, free / 1e9)
+        return pixels
+    return pixels.to(device)
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that are free on a GPU."""
+    return torch.cuda.mem_get_info(device)[0]
+
+
+def _taken(pixels: Tensor, places: Tensor, device: torch.device) -> Tensor:
+    if pixels.device.type == device.type:
+        return pixels[places.to(device)]
+    taken = pixels[places]
+    return (taken.pin_memory() if device.type == "cuda" else taken).to(device, non_blocking=True)
 
 
 def shift_and_flip(x: Tensor, augmentation: Augmentation, source: torch.Generator) -> Tensor:
@@ -217,9 +238,9 @@ class _Files(torch.utils.data.Dataset):
     def _pixels(self, key: tuple, place: int, size: int) -> np.ndarray:
         path = self.split.path(place)
         if self.augmentation is None:
-            return decode(path, size)
+            return decode(path, self.split.centre)
         source = np.random.default_rng(generator("cpu", *key, "augment", place).initial_seed())
-        return decode(path, size, crop=lambda picture, _: self._cut(picture, size, source))
+        return decode(path, lambda picture: self._cut(picture, size, source))
 
     def _cut(self, picture: Image.Image, size: int, source: np.random.Generator) -> Image.Image:
         if self.augmentation.crop:
@@ -227,7 +248,7 @@ class _Files(torch.utils.data.Dataset):
             box = (left, top, left + width, top + height)
             square = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
         else:
-            square = centre_square(picture, size)
+            square = self.split.centre(picture)
         mirrored = self.augmentation.flip and source.random() < 0.5
         return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else square
 

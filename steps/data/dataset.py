@@ -4,7 +4,6 @@ Pictures come out as float32 tensors [B, C, size, size] with values in [0, 1].
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -12,14 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from steps.data.decode import decode
+from steps.data.decode import centre_crop, centre_square, decode
 from steps.run.errors import BadInput
-from steps.run.files import write_bytes, write_text
+from steps.run.files import replacing, write_text
 
 TOGETHER = 2**24
 """Values of pictures in memory at once as floats, where many are looked at: 64 MB."""
+
+
+CHUNK = 2**20
+"""Bytes of a file that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,8 @@ class Description:
 
     `storage` is "arrays" (pixels lie in the .npy files) or "files" (paths below `root` do). `mean` and `std` are a
     channel's, in units of [0, 1]. `fingerprint` identifies pictures, labels and their order (pictures that are files:
-    by their names, sizes and times of change).
+    by their names, sizes and times of change). `resize` is the shorter side, in pixels, to which pictures that are
+    files are scaled before their centre is cut out; 0 is `size` itself.
     """
 
     kind: str
@@ -50,6 +55,7 @@ class Description:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     fingerprint: str
+    resize: int = 0
 
 
 def split_paths(description: Path, split: str) -> tuple[Path, Path]:
@@ -63,10 +69,11 @@ def write_dataset(path: Path, splits: dict[str, Pictures], **facts) -> Descripti
     digest = hashlib.sha256(repr(sorted((k, v) for k, v in facts.items() if k != "root")).encode())
     for split in ("train", "test"):
         for target, array in zip(split_paths(path, split), (splits[split].images, splits[split].labels), strict=True):
-            buffer = io.BytesIO()
-            np.save(buffer, array)
-            digest.update(buffer.getbuffer())
-            write_bytes(target, buffer.getvalue())
+            with replacing(target) as beside:
+                np.save(beside, array)
+                with beside.open("rb") as file:
+                    while part := file.read(CHUNK):
+                        digest.update(part)
         if facts["storage"] == "files":
             for name in splits[split].images:
                 status = (Path(facts["root"]) / name.decode()).stat()
@@ -113,12 +120,17 @@ class Split:
         """Return the path of the picture at `place`, where pictures are files."""
         return Path(self.description.root) / self._images[place].decode()
 
+    def centre(self, picture: Image.Image) -> Image.Image:
+        """Return the square of `size` pixels that stands for a picture where nothing is drawn."""
+        size, resize = self.description.size, self.description.resize
+        return centre_crop(picture, size, resize) if resize else centre_square(picture, size)
+
     def images(self, places: Tensor | list[int]) -> Tensor:
         """Return the pictures at `places` (int64 [B]), centred: float32 [B, C, size, size] in [0, 1]."""
         places = torch.as_tensor(places)
         if self.pixels is not None:
             return self.pixels[places].float() / 255
-        decoded = [decode(self.path(place), self.description.size) for place in places.tolist()]
+        decoded = [decode(self.path(place), self.centre) for place in places.tolist()]
         return torch.from_numpy(np.stack(decoded)).float() / 255
 
     def parts(self, places: Tensor) -> Iterator[Tensor]:

@@ -10,9 +10,10 @@ import torch
 
 from steps.data.classes import KNOWN, folder_classes
 from steps.data.dataset import Pictures
-from steps.data.decode import decode
+from steps.data.decode import centre_square, decode
 from steps.maths.randomness import generator
 from steps.run.errors import BadInput
+from steps.run.memory import machine_memory
 from steps.run.progress import Progress
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -90,7 +91,8 @@ def image_folder(root: Path, size: int, seed: int, storage: str) -> dict[str, Pi
         storage: "arrays" decodes every picture now; "files" returns their paths below the root.
 
     Raises:
-        BadInput: where train and test have different classes, a class is empty, or a picture is corrupt.
+        BadInput: where train and test have different classes, a class is empty, a picture is corrupt, or arrays would
+            be larger than the machine's memory.
 
     """
     classes = folder_classes(root / "train")
@@ -100,10 +102,19 @@ def image_folder(root: Path, size: int, seed: int, storage: str) -> dict[str, Pi
             f"{root}: train and test have different classes: only in train: {', '.join(here) or 'none'}; "
             f"only in test: {', '.join(there) or 'none'}"
         )
-    return {split: _folder_split(root, split, classes, size, seed, storage) for split in ("train", "test")}
+    listed = {split: _listed(root, split, classes, seed) for split in ("train", "test")}
+    if storage == "files":
+        return listed
+    count = sum(len(pictures.labels) for pictures in listed.values())
+    if (needed := count * 3 * size * size) > (limit := machine_memory()):
+        raise BadInput(
+            f"{root}: {count:,} pictures of {size} x {size} pixels take {needed / 1e9:,.1f} GB as arrays, more than "
+            f"the {limit / 1e9:,.1f} GB of memory here: set `storage: files`"
+        )
+    return {split: _all_decoded(root, split, pictures, size) for split, pictures in listed.items()}
 
 
-def _folder_split(root: Path, split: str, classes: tuple[str, ...], size: int, seed: int, storage: str) -> Pictures:
+def _listed(root: Path, split: str, classes: tuple[str, ...], seed: int) -> Pictures:
     paths, labels = [], []
     for label, name in enumerate(classes):
         found = sorted(path for path in (root / split / name).rglob("*") if path.suffix.lower() in SUFFIXES)
@@ -111,12 +122,13 @@ def _folder_split(root: Path, split: str, classes: tuple[str, ...], size: int, s
             raise BadInput(f"class {name!r} is empty: {root / split / name} holds no {', '.join(SUFFIXES)}")
         paths += [path.relative_to(root).as_posix() for path in found]
         labels += [label] * len(found)
-    listed = shuffled(Pictures(np.array([path.encode() for path in paths]), np.array(labels, np.int64)), seed, split)
-    if storage == "files":
-        return listed
-    images = np.empty((len(paths), 3, size, size), np.uint8)
-    progress = Progress(f"decode {root / split}", len(paths), "pictures")
+    return shuffled(Pictures(np.array([path.encode() for path in paths]), np.array(labels, np.int64)), seed, split)
+
+
+def _all_decoded(root: Path, split: str, listed: Pictures, size: int) -> Pictures:
+    images = np.empty((len(listed.labels), 3, size, size), np.uint8)
+    progress = Progress(f"decode {root / split}", len(images), "pictures")
     for place, path in enumerate(listed.images):
-        images[place] = decode(root / path.decode(), size)
+        images[place] = decode(root / path.decode(), lambda picture: centre_square(picture, size))
         progress.advance()
     return Pictures(images, listed.labels)

@@ -1,6 +1,9 @@
-"""What a step does when the device's memory does not suffice: it takes half as much work at once, and says so."""
+"""Memory: how much there is, and what a step does when it does not suffice: half as much at once, and it says so."""
 
+import contextlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -12,6 +15,23 @@ from steps.run.log import logger
 Result = TypeVar("Result")
 SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
 """In messages of CUDA, of PyTorch's CPU allocator on Windows and Linux, of cuBLAS and cuDNN."""
+
+
+def machine_memory(root: Path = Path("/")) -> int:
+    """Return the bytes of memory that this process may take: the machine's, or its control group's limit (cgroup v2).
+
+    `root` is the folder that holds proc and sys.
+    """
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    groups = root / "sys" / "fs" / "cgroup"
+    with contextlib.suppress(OSError):
+        for line in (root / "proc" / "self" / "cgroup").read_text().splitlines():
+            number, _, name = line.split(":", 2)
+            group = groups / name.lstrip("/")
+            for folder in (group, *group.parents) if number == "0" else ():
+                with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+                    limits.append(int((folder / "memory.max").read_text()))
+    return min(limits)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -165,6 +165,8 @@ def _dataset_faults(experiment: dict, where: str) -> Iterator[str]:
         yield f"{where}.dataset: root is missing; kind {dataset['kind']} needs the folder of its pictures"
     if dataset.get("storage") == "files" and not (dataset.get("mean") and dataset.get("std")):
         yield f"{where}.dataset: storage files needs mean and std of each channel: they are not computed"
+    if "resize" in dataset and (dataset.get("storage") != "files" or dataset["resize"] < dataset["size"]):
+        yield f"{where}.dataset.resize is {dataset['resize']}: it is for storage files, and at least size"
     channels = 1 if dataset["kind"] == "digits" else 3
     for name in ("mean", "std"):
         if name in dataset and (len(dataset[name]) != channels or not {"mean", "std"} <= set(dataset)):

@@ -1,14 +1,21 @@
+import hashlib
+import io
+import json
 import pickle
 import shutil
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from sklearn.datasets import load_digits
+from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
 from steps import fetch
+from steps.data.batches import batches
 from steps.data.classes import KNOWN
-from steps.data.dataset import Split
+from steps.data.dataset import Pictures, Split, read_description, write_dataset
 from steps.run.errors import BadInput
 from tests.conftest import ODD
 
@@ -45,6 +52,63 @@ def test_image_folders(tmp_path, folder, storage):
     # The pictures of class 1 were made brighter: labels and pictures stay together.
     assert ((x.mean(dim=(1, 2, 3)) > 0.3) == (train.labels == 1)).all()
     assert train.labels[:6].unique().numel() == 2  # shuffled
+
+
+@pytest.mark.parametrize("shape", [(33, 47), (47, 33), (301, 256), (57, 57), (32, 32), (29, 200), (500, 375)])
+def test_pictures_are_cut_for_testing_as_published_code_does(tmp_path, folder, shape):
+    height, width = shape
+    path = folder / "test" / "dog" / "0.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)).save(path)
+    _, _, test = fetched(
+        tmp_path, kind="imagefolder", root=folder, size=28, resize=32, storage="files", mean=(0.5,) * 3, std=(0.2,) * 3
+    )
+    place = next(k for k in range(len(test)) if test.path(k) == path)
+    published = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(28), transforms.ToTensor()])
+    assert (test.images([place])[0] == published(Image.open(path).convert("RGB"))).all()
+    ((x, _),) = batches(test, [torch.tensor([place])], device=torch.device("cpu"))
+    assert (x == test.images([place])).all()
+
+
+def test_a_description_from_before_resize_is_read(tmp_path):
+    known = fetched(tmp_path, kind="digits", size=8)[0]
+    path = tmp_path / "fetch" / "dataset.json"
+    old = {name: value for name, value in json.loads(path.read_text()).items() if name != "resize"}
+    path.write_text(json.dumps(old))
+    assert read_description(path) == known and known.resize == 0
+
+
+def test_arrays_larger_than_memory_are_refused_before_a_picture_is_decoded(tmp_path, folder, monkeypatch):
+    (folder / "train" / "dog" / "3.png").write_bytes(b"no picture")
+    monkeypatch.setattr("steps.data.sources.machine_memory", lambda: 28 * 3 * 16 * 16 - 1)
+    said = r"pictures: 28 pictures of 16 x 16 pixels take 0\.0 GB as arrays, more than .*: set `storage: files`$"
+    with pytest.raises(BadInput, match=said):
+        fetched(tmp_path, kind="imagefolder", root=folder, size=16)
+    settings = {"storage": "files", "mean": (0.5,) * 3, "std": (0.2,) * 3}
+    assert fetched(tmp_path, kind="imagefolder", root=folder, size=16, **settings)[0].train == 12
+
+
+def test_files_and_fingerprint_are_those_of_the_arrays(tmp_path):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (7, 8, 8, 3), np.uint8).transpose(0, 3, 1, 2)  # as CIFAR-10's: not contiguous
+    pictures = Pictures(images, np.arange(7))
+    facts = {"kind": "x", "classes": ("a",), "channels": 3, "size": 8, "storage": "arrays", "root": "r"}
+    facts |= {"mean": (0.5,) * 3, "std": (0.2,) * 3}
+    known = write_dataset(tmp_path / "dataset.json", {"train": pictures, "test": pictures}, **facts)
+    digest = hashlib.sha256(repr(sorted((k, v) for k, v in facts.items() if k != "root")).encode())
+    for _ in range(2):
+        for array in (images, np.arange(7)):
+            buffer = io.BytesIO()
+            np.save(buffer, array)
+            digest.update(buffer.getvalue())
+    assert known.fingerprint == digest.hexdigest()[:12]
+    assert (np.load(tmp_path / "test_images.npy") == images).all()
+
+
+def test_channel_statistics_are_those_of_numpy():
+    images = np.random.default_rng(0).integers(0, 200, (2500, 2, 3, 4), np.uint8)
+    means, stds = fetch.channel_statistics(images)
+    assert means == pytest.approx(images.mean(axis=(0, 2, 3)) / 255, abs=1e-4)
+    assert stds == pytest.approx(images.std(axis=(0, 2, 3)) / 255, abs=1e-4)
 
 
 def break_folder(folder, how):
@@ -143,6 +207,11 @@ def test_unknown_kinds_and_missing_values_are_refused(tmp_path, folder):
         ({"kind": "svhn"}, "'svhn' is unknown: choose from digits, cifar10, imagefolder"),
         ({"kind": "imagefolder"}, "needs a root"),
         ({"kind": "imagefolder", "root": folder, "storage": "files"}, "needs the mean and std"),
+        (
+            {"kind": "imagefolder", "root": folder, "resize": 20},
+            "resize is 20: it is for storage 'files', and at least",
+        ),
+        ({"kind": "imagefolder", "root": folder, "storage": "files", "resize": 15}, "resize is 15: .* the size, 16"),
         ({"kind": "imagefolder", "root": folder, "mean": (0.5,), "std": (0.2,)}, "both need 3"),
         ({"kind": "digits", "mean": (0.5,)}, "mean has 1 values and std 0: both need 1"),
         ({"kind": "cifar10", "root": folder.parent, "size": 16}, "32 pixels"),

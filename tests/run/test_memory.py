@@ -1,5 +1,6 @@
 import dataclasses
 import gc
+import os
 import re
 import weakref
 
@@ -10,11 +11,24 @@ import torch
 
 from steps import align, ascend, certify, predict
 from steps.run.errors import BadInput
-from steps.run.memory import MicroBatch, in_parts, is_out_of_memory
+from steps.run.memory import MicroBatch, in_parts, is_out_of_memory, machine_memory
 from tests.test_align import ascents
 
 WORDS = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12"
 LARGEST = 10
+
+
+def test_memory_is_the_machines_or_that_of_its_control_group(tmp_path):
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert 0 < machine_memory() <= physical and machine_memory(tmp_path) == physical
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "cgroup").write_text("1:memory:/other\n0::/slurm/job:1\n")
+    group = tmp_path / "sys" / "fs" / "cgroup" / "slurm" / "job:1"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text("max\n")
+    assert machine_memory(tmp_path) == physical
+    (group.parent / "memory.max").write_text("1000\n")
+    assert machine_memory(tmp_path) == 1000
 
 
 def test_what_a_real_allocation_that_is_too_large_raises_is_known():

@@ -83,6 +83,7 @@ def test_the_config_that_we_ship_is_valid():
         ("architecture.name", "resnet20", r"architecture: resnet20 takes no width"),
         ("dataset.mean", [0.5], r"dataset\.mean is \[0\.5\]: mean and std go together, 1 values each"),
         ("ascend.epsilon", [4, 4.0000001], r"ascend\.epsilon\.1 is 4\.0000001: paths hold 6 digits; write 4"),
+        ("dataset.resize", 20, r"dataset\.resize is 20: it is for storage files, and at least size"),
         ("train.crop", True, r"train\.crop: storage arrays does not know it"),
     ],
 )

@@ -21,8 +21,6 @@ from steps.run.files import replacing, write_text
 
 TOGETHER = 2**24
 """Values of pictures in memory at once as floats, where many are looked at: 64 MB."""
-
-
 CHUNK = 2**20
 """Bytes of a file that are read at once."""
 

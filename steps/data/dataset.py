@@ -6,6 +6,7 @@ Pictures come out as float32 tensors [B, C, size, size] with values in [0, 1].
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,8 +21,6 @@ from steps.run.files import replacing, write_text
 
 TOGETHER = 2**24
 """Values of pictures in memory at once as floats, where many are looked at: 64 MB."""
-
-
 CHUNK = 2**20
 """Bytes of a file that are read at once."""
 
@@ -130,7 +129,10 @@ class Split:
         places = torch.as_tensor(places)
         if self.pixels is not None:
             return self.pixels[places].float() / 255
-        decoded = [decode(self.path(place), self.centre) for place in places.tolist()]
+        paths = [self.path(place) for place in places.tolist()]
+        # Threads, because decoding lets go of Python's lock; as many as the step computes with.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            decoded = list(pool.map(lambda path: decode(path, self.centre), paths))
         return torch.from_numpy(np.stack(decoded)).float() / 255
 
     def parts(self, places: Tensor) -> Iterator[Tensor]:

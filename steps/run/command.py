@@ -23,8 +23,8 @@ def option(help_text: str, **kwargs) -> typing.Any:
 def main(step: str, config_type: type, run: Callable, argv: list[str] | None = None) -> typing.NoReturn:
     """Run a step as a command: parse its flags, open its log, check its code fingerprint, call run(config).
 
-    Exits 0 when done, 2 on bad input (one line says what), 1 on a defect of ours (with its traceback), and
-    128 + the signal's number when told to stop.
+    Exits 0 when done, 2 on bad input or where memory does not suffice (one line says what), 1 on a defect of ours
+    (with its traceback), and 128 + the signal's number when told to stop.
     """
     parser = _parser(step, config_type)
     flags = vars(parser.parse_args(argv))
@@ -47,7 +47,13 @@ def main(step: str, config_type: type, run: Callable, argv: list[str] | None = N
     except KeyboardInterrupt:
         logger.error("interrupted")
         sys.exit(130)
-    except Exception:
+    except Exception as error:
+        from steps.run.memory import is_out_of_memory  # late: it imports PyTorch, which some steps do without
+
+        if is_out_of_memory(error):
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            logger.error("error: memory does not suffice: a smaller batch takes less (%s)", said)
+            sys.exit(2)
         logger.exception("error: a defect in Pagoda; please report it with what follows")
         sys.exit(1)
     sys.exit(0)

@@ -1,6 +1,7 @@
-"""`make bench`: ascending and training beside plain loops and public peers, in one run on one machine.
+"""`make bench`: ascending, training and decoding beside plain loops and public peers, in one run on one machine.
 
-Prints figures and keeps them in results/bench/speed.csv. Pictures are random, the weights too: neither decides a speed.
+Prints figures and keeps them in results/bench/speed.csv. Pictures are random, the weights too: neither decides a speed
+(but that of decoding: JPEG files are smooth and of ImageNet's usual size).
 Every contender has a turn in each of ROUNDS rounds, and its best one counts, so that a busy machine is one for all.
 """
 
@@ -15,10 +16,12 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from steps.data.batches import Augmentation, batches, epoch_order
+from steps import fetch
+from steps.data.batches import Augmentation, batches, epoch_order, stream
 from steps.data.dataset import Pictures, Split, write_dataset
 from steps.maths.ascent import ascend
 from steps.nets.architectures import build_seeded
@@ -44,6 +47,7 @@ def main() -> int:
             rows += ascending(name, Path(folder), device)
         for name in TRAINED:
             rows += training(name, Path(folder), device)
+        rows += decoding(Path(folder) / "files")
     width = max(len(row[0]) for row in rows)
     for what, value, how in rows:
         print(f"{what:<{width}}  {value:>8}  {how}")
@@ -219,7 +223,6 @@ def training(name: str, folder: Path, device: torch.device) -> list[tuple[str, s
 
 def plain_training(name: str, pictures: Pictures, batch: int, device: torch.device) -> Callable[[], None]:
     """Return a turn of training as a tutorial has it: PIL pictures, transforms, a DataLoader with a worker, float32."""
-    from PIL import Image
     from torchvision import transforms
 
     augment = transforms.Compose(
@@ -252,6 +255,79 @@ def plain_training(name: str, pictures: Pictures, batch: int, device: torch.devi
             total += loss.item()
 
     return turn
+
+
+def decoding(folder: Path) -> list[tuple[str, str, str]]:
+    """Return pictures a second: a worker of torchvision's ImageFolder, one of ours; epochs begun anew, and a stream."""
+    from torchvision import datasets, transforms
+
+    count, epochs, workers, batch, device = 64, 5, 2, 16, torch.device("cpu")
+    random = np.random.default_rng(0)
+    for split in ("train", "test"):
+        (folder / split / "a").mkdir(parents=True)
+        for number in range(count):
+            pixels = random.integers(0, 256, (47, 63, 3), np.uint8)
+            Image.fromarray(pixels).resize((500, 375)).save(folder / split / "a" / f"{number}.JPEG", quality=90)
+    fetch.run(
+        fetch.Config(
+            kind="imagefolder", root=folder, size=224, resize=256, storage="files", mean=MEAN, std=STD,
+            out=folder / "dataset.json",
+        )
+    )  # fmt: skip
+    split, augmentation = Split(folder / "dataset.json", "train"), Augmentation(flip=True, crop=True)
+    shown = transforms.Compose([transforms.Resize(256), transforms.CenterCrop(224), transforms.PILToTensor()])
+    drawn = transforms.Compose(
+        [transforms.RandomResizedCrop(224), transforms.RandomHorizontalFlip(), transforms.PILToTensor()]
+    )
+
+    def order(epoch):
+        return epoch_order(count, batch, 0, epoch)
+
+    def ours(drawing, epoch=0, workers=0):
+        return list(batches(split, order(epoch), device=device, augmentation=drawing, key=(0, epoch), workers=workers))
+
+    def streamed():
+        for _ in stream(
+            split, order, device=device, augmentation=augmentation, seed=0, first=0, steps=epochs * count // batch,
+            workers=workers,
+        ):  # fmt: skip
+            pass
+
+    def theirs(transform):
+        peer = datasets.ImageFolder(folder / "train", transform)
+        return lambda: list(torch.utils.data.DataLoader(peer, batch))
+
+    found = rates(
+        {
+            "train, torchvision": (count, theirs(drawn)),
+            "train, ours": (count, lambda: ours(augmentation)),
+            "test, torchvision": (count, theirs(shown)),
+            "test, ours": (count, lambda: ours(None)),
+        }
+    )
+    loops = rates(
+        {
+            "a DataLoader an epoch": (
+                epochs * count,
+                lambda: [len(ours(augmentation, epoch, workers)) for epoch in range(epochs)],
+            ),
+            "stream": (epochs * count, streamed),
+        }
+    )
+    how = "JPEG, 500 x 375 to 224 x 224"
+    ratio = loops["stream"] / loops["a DataLoader an epoch"]
+    return [
+        *((f"decode, pictures a second and worker, {who}", f"{rate:.0f}", how) for who, rate in found.items()),
+        *(
+            (
+                f"decode, pictures a second, {who}",
+                f"{rate:.0f}",
+                f"{how}, {epochs} epochs of {count}, {workers} workers",
+            )
+            for who, rate in loops.items()
+        ),
+        ("decode, stream / a DataLoader an epoch", f"{ratio:.2f}", "target above 1"),
+    ]
 
 
 if __name__ == "__main__":

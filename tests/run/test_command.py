@@ -56,6 +56,15 @@ def test_bad_input_is_one_line_and_defects_are_not_hidden(capsys, tmp_path):
     assert "ZeroDivisionError: oops" in capsys.readouterr().err
 
 
+def test_memory_that_does_not_suffice_is_one_line(capsys):
+    def greedy(config):
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.\nA trace.")
+
+    assert call(greedy, "--size", "3") == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "error: memory does not suffice: a smaller batch takes less (DefaultCPUAllocator: not enough memory" in said
+
+
 def test_code_that_changed_since_the_plan_is_refused(capsys):
     assert call(lambda config: None, "--size", "3", "--code", fingerprint("steps.fetch")) == 0
     assert call(lambda config: None, "--size", "3", "--code", "0123456789ab") == 2

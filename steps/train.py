@@ -26,7 +26,7 @@ from steps.data.dataset import Description, Split
 from steps.maths.confidence import interval
 from steps.maths.randomness import generator
 from steps.nets.model import Identity, save_model
-from steps.nets.objectives import Objective, perturb
+from steps.nets.objectives import Objective, draw, perturb
 from steps.nets.resume import Checkpoints
 from steps.nets.training import Training
 from steps.run.command import main, option
@@ -229,7 +229,8 @@ def _hits(config: Config, training: Training, test: Split, objective: Objective)
     order = list(torch.arange(len(test)).split(config.batch))
     hits = 0
     for number, (x, y) in enumerate(batches(test, order, device=training.device, workers=config.workers)):
-        x, y = perturb(objective, classifier, x, y, generator(training.device, config.seed, "evaluate", number))
+        drawn = draw(objective, x, generator(training.device, config.seed, "evaluate", number))
+        x, y = perturb(objective, classifier, x, y, drawn)
         with torch.no_grad():
             hits += int((classifier(x).argmax(dim=1) == y).sum())
     return hits

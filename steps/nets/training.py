@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from steps.maths.randomness import generator
 from steps.nets.architectures import build_seeded
 from steps.nets.model import BaseClassifier, Identity
-from steps.nets.objectives import Objective, perturb
+from steps.nets.objectives import Objective, draw, perturb
 from steps.run.device import autocast
 from steps.run.errors import BadInput
 
@@ -90,7 +90,7 @@ class Training:
         x = x.contiguous(memory_format=torch.channels_last)
         with autocast(self.identity.precision, self.device):
             objective = self.objective.in_epoch(self.done // self.steps_an_epoch)
-            x, y = perturb(objective, self.classifier, x, y, source)
+            x, y = perturb(objective, self.classifier, x, y, draw(objective, x, source))
             logits = self.classifier(x).float()
         loss = F.cross_entropy(logits, y)
         self.optimiser.zero_grad(set_to_none=True)

@@ -8,7 +8,8 @@ smoothadv    pictures after the same attack on the smoothed soft classifier, + N
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -99,17 +100,24 @@ def attack(
 
     Eval mode keeps the attack out of the batch-norm statistics; the mode is restored.
     """
-    training = classifier.training
-    classifier.eval()
 
     def gradient(at: Tensor, i: int) -> Tensor:
         at = at.detach().requires_grad_(True)
         (slope,) = torch.autograd.grad(F.cross_entropy(classifier(at), y, reduction="sum"), at)
         return slope.float()
 
-    attacked = climb(x, gradient, epsilon=epsilon, step=step, steps=steps, start=start)
-    classifier.train(training)
-    return attacked
+    with _in_eval_mode(classifier):
+        return climb(x, gradient, epsilon=epsilon, step=step, steps=steps, start=start)
+
+
+@contextmanager
+def _in_eval_mode(classifier: nn.Module) -> Iterator[None]:
+    training = classifier.training
+    classifier.eval()
+    try:
+        yield
+    finally:  # after an attack that ran out of memory, too
+        classifier.train(training)
 
 
 def _like(x: Tensor, count: int) -> Tensor:
@@ -154,9 +162,6 @@ def _draw_several(objective, x, count, source):
 
 
 def _smoothadv(objective, classifier, x, y, noise):
-    training = classifier.training
-    classifier.eval()
-
     def gradient(at: Tensor, i: int) -> Tensor:
         at = at.detach().requires_grad_(True)
         score = log_soft_score(classifier, at.unsqueeze(1) + noise, y)
@@ -164,8 +169,9 @@ def _smoothadv(objective, classifier, x, y, noise):
         return slope.float()
 
     # From the pictures themselves and with the same noise at every step, as in the authors' code.
-    attacked = climb(x, gradient, epsilon=objective.epsilon, step=objective.attack_step, steps=objective.attack_steps)
-    classifier.train(training)
+    reach = {"epsilon": objective.epsilon, "step": objective.attack_step, "steps": objective.attack_steps}
+    with _in_eval_mode(classifier):
+        attacked = climb(x, gradient, **reach)
     return (attacked.unsqueeze(1) + noise).flatten(0, 1)
 
 

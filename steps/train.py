@@ -209,6 +209,8 @@ def _fit(config: Config, training: Training, pictures: Split, checkpoints: Check
             if group.leads and now - saved > config.checkpoint_seconds:
                 checkpoints.save(training.state())
                 saved = time.monotonic()
+        if group.leads:
+            checkpoints.save(training.state())
     except RuntimeError:
         # A worker process that the same signal stopped: this step may be half done, so it is not saved.
         if told:
@@ -218,8 +220,6 @@ def _fit(config: Config, training: Training, pictures: Split, checkpoints: Check
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    if group.leads:
-        checkpoints.save(training.state())
     if stop:
         if group.leads:
             logger.error("told to stop: checkpoint saved at step %d; the same command goes on", training.done)

@@ -86,8 +86,7 @@ def joined() -> Iterator[Group]:
         yield Group(rank, of)
         dist.destroy_process_group()
     except BaseException as error:
-        if isinstance(error, Lost):
-            logger.debug("%s", error)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun ends the others now, but this one is on its way out
         status = _status_of(error)
         if (first := _first_status(store, status)) is not None:
             sys.exit(first)

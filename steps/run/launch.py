@@ -7,6 +7,7 @@ is one node's agent; `launch` starts those of all nodes and ends them together.
 
 import argparse
 import dataclasses
+import logging
 import os
 import secrets
 import shutil
@@ -188,7 +189,7 @@ def _main() -> int:
     parser.add_argument("--endpoint", required=True)
     parser.add_argument("--id", required=True)
     parser.add_argument("command", nargs=argparse.REMAINDER)
-    os.environ["LOGLEVEL"] = "CRITICAL"  # torchrun's own log repeats what the processes say
+    logging.disable(logging.WARNING)  # torchrun's own, of signals that it passes on
     end_with_parent()
     return agent(parser.parse_args())
 

@@ -3,6 +3,9 @@
 Writes ``model.safetensors``, ``history.csv`` (a row an epoch) and ``summary.json``. Interrupted at any moment, the
 same command goes on from its last checkpoint and ends with the same network: every draw is keyed by its place in
 the training, not by what was drawn before.
+
+On several GPUs (`--gpus`, `--nodes`, or under torchrun), each process takes an equal share of every batch; the first
+writes the files.
 """
 
 import csv
@@ -16,17 +19,18 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
-from steps.data.batches import Augmentation, batches, epoch_order, stream
+from steps.data.batches import Augmentation, epoch_order, stream
 from steps.data.dataset import Description, Split
 from steps.maths.confidence import interval
-from steps.maths.randomness import generator
+from steps.nets.evaluation import hits
 from steps.nets.model import Identity, save_model
-from steps.nets.objectives import Objective, perturb
+from steps.nets.objectives import Objective
 from steps.nets.resume import Checkpoints
 from steps.nets.training import Training
 from steps.run.command import main, option
@@ -34,8 +38,10 @@ from steps.run.device import pick_device, pick_precision
 from steps.run.errors import BadInput
 from steps.run.files import write_text
 from steps.run.fingerprint import fingerprint
+from steps.run.group import Group, joined
+from steps.run.launch import launch
 from steps.run.lock import sole_writer
-from steps.run.log import logger
+from steps.run.log import logger, under_torchrun
 from steps.run.progress import Progress
 
 PERTURBED = {
@@ -73,50 +79,67 @@ class Config:
     seed: int = option("of weights, order, augmentation and noise", default=0)
     workers: int = option("processes that decode pictures that are files", default=0)
     checkpoint_seconds: float = option("seconds between checkpoints: what an interruption costs at most", default=30.0)
+    gpus: int = option("of each node, a process each; they share every batch: speed and memory only", default=1)
+    nodes: int = option("of the SLURM allocation that it runs in", default=1)
 
 
 def run(config: Config) -> dict:
     """Train, write the model and return its summary. Raises BadInput on values that make no training."""
     _check(config)
-    with sole_writer(config.out):
-        return _run(config)
+    if config.gpus * config.nodes > 1 and not under_torchrun():
+        sys.exit(launch("train", config, config.gpus, config.nodes))
+    with joined() as group:
+        _check_share(config.batch, group.of, f"{group.of} processes")
+        with sole_writer(config.out) if group.leads else nullcontext():
+            return _run(config, group)
 
 
-def _run(config: Config) -> dict:
+def _run(config: Config, group: Group) -> dict:
     device = pick_device()
     pictures = Split(config.data, "train")
     identity = _identity(config, pictures.description, pick_precision(config.precision, device))
+    label = f"train {config.out.parent.name}"
     training = Training(
         identity,
         device=device,
+        batch=config.batch,
         steps_an_epoch=math.ceil(len(pictures) / config.batch),
         epochs=config.epochs,
         learning_rate=config.learning_rate,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
+        label=label,
+        group=group,
     )
-    label = f"train {config.out.parent.name}"
     logger.info(
-        "%s: %s, %s, %d pictures, %s",
+        "%s: %s, %s, %d pictures, %s%s",
         *(label, config.architecture, identity.objective, len(pictures), identity.precision),
+        f", {group.of} processes" if group.of > 1 else "",
     )
     checkpoints = Checkpoints(config.out.with_name("checkpoints"), _decisive(config, identity))
     if (state := checkpoints.load()) is not None:
         training.restore(state)
         logger.info("%s: goes on from step %d, %.0f s in", label, training.done, training.seconds)
+    most, least = group.largest(training.done, -training.done)
+    if most != -least:
+        raise BadInput(
+            f"{checkpoints.folder}: one process finds step {most} there, another step {-least}: it must lie on a file "
+            "system that all nodes share"
+        )
     _fit(config, training, pictures, checkpoints, Progress(label, training.total, "steps", training.done))
-    summary = _summary(config, training, Split(config.data, "test"))
-    save_model(config.out, training.classifier.network, identity)
-    write_text(config.out.with_name("history.csv"), _table(training.history))
-    write_text(config.out.with_name("summary.json"), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-    # The last one stays: should these files be lost or half written, the same command makes them again in seconds.
-    checkpoints.keep_newest()
+    summary = _summary(config, training, Split(config.data, "test"), label)
+    if group.leads:
+        save_model(config.out, training.classifier.network, identity)
+        write_text(config.out.with_name("history.csv"), _table(training.history))
+        write_text(config.out.with_name("summary.json"), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+        # The last one stays: should these files be lost or half written, the same command makes them again in seconds.
+        checkpoints.keep_newest()
     logger.info("%s: %s", label, ", ".join(f"{k} {v:.3f}" for k, v in summary.items() if k.endswith("accuracy")))
     return summary
 
 
 def _check(config: Config) -> None:
-    for name in ("epochs", "batch"):
+    for name in ("epochs", "batch", "gpus", "nodes"):
         if getattr(config, name) < 1:
             raise BadInput(f"{name} is {getattr(config, name)}: must be at least 1")
     if config.warmup < 0:
@@ -124,6 +147,14 @@ def _check(config: Config) -> None:
     for name in Objective(config.objective).values():
         if name not in ("name", "warmup") and not 0 < getattr(config, name) < math.inf:
             raise BadInput(f"{name} is {getattr(config, name):g}: objective {config.objective} needs it above 0")
+
+    processes = config.gpus * config.nodes
+    _check_share(config.batch, processes, f"gpus {config.gpus} x nodes {config.nodes} = {processes} processes")
+
+
+def _check_share(batch: int, processes: int, said: str) -> None:
+    if batch % processes:
+        raise BadInput(f"batch is {batch}, which {said} cannot share equally: it must be a multiple of {processes}")
 
 
 def _identity(config: Config, data: Description, precision: str) -> Identity:
@@ -146,23 +177,25 @@ def _identity(config: Config, data: Description, precision: str) -> Identity:
 
 def _decisive(config: Config, identity: Identity) -> str:
     """Return a short hash of all that decides the network: a checkpoint of anything else is not this training's."""
-    passing = ("data", "out", "workers", "checkpoint_seconds")
+    passing = ("data", "out", "workers", "checkpoint_seconds", "gpus", "nodes")
     told = {key: value for key, value in vars(config).items() if key not in passing} | asdict(identity)
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _fit(config: Config, training: Training, pictures: Split, checkpoints: Checkpoints, progress: Progress) -> None:
-    """Train to the end; told to stop, save a checkpoint and exit."""
+    """Train to the end; told to stop, save a checkpoint and exit: all processes after the same step."""
     told: list[int] = []
     previous = {
         number: signal.signal(number, lambda number, frame: told.append(number))
         for number in (signal.SIGTERM, signal.SIGINT)
     }
+    group, stop = training.group, 0
     saved = now = time.monotonic()
     training.classifier.train()
     try:
         for x, y in _to_the_end(config, training, pictures):
-            training.step(x, y)
+            left = len(pictures) - config.batch * (training.done % training.steps_an_epoch)
+            training.step(x, y, count=min(config.batch, left))
             before, now = now, time.monotonic()
             training.seconds += now - before
             note = ""
@@ -170,11 +203,14 @@ def _fit(config: Config, training: Training, pictures: Split, checkpoints: Check
                 row = training.end_epoch()
                 note = f"epoch {row['epoch']}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.3f}"
             progress.advance(note=note)
-            if told:
+            (stop,) = group.largest(*told[:1] or [0])
+            if stop:
                 break
-            if now - saved > config.checkpoint_seconds:
+            if group.leads and now - saved > config.checkpoint_seconds:
                 checkpoints.save(training.state())
                 saved = time.monotonic()
+        if group.leads:
+            checkpoints.save(training.state())
     except RuntimeError:
         # A worker process that the same signal stopped: this step may be half done, so it is not saved.
         if told:
@@ -184,14 +220,14 @@ def _fit(config: Config, training: Training, pictures: Split, checkpoints: Check
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    checkpoints.save(training.state())
-    if told:
-        logger.error("told to stop: checkpoint saved at step %d; the same command goes on", training.done)
-        sys.exit(128 + told[0])
+    if stop:
+        if group.leads:
+            logger.error("told to stop: checkpoint saved at step %d; the same command goes on", training.done)
+        sys.exit(128 + stop)
 
 
 def _to_the_end(config: Config, training: Training, pictures: Split) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield the batches that are left."""
+    """Yield this process's rows of the batches that are left."""
     return stream(
         pictures,
         functools.partial(epoch_order, len(pictures), config.batch, config.seed),
@@ -200,39 +236,36 @@ def _to_the_end(config: Config, training: Training, pictures: Split) -> Iterator
         seed=config.seed,
         first=training.done,
         steps=training.total,
+        share=training.share,
         workers=config.workers,
     )
 
 
-def _summary(config: Config, training: Training, test: Split) -> dict:
-    clean, n = _hits(config, training, test, Objective("standard")), len(test)
+def _summary(config: Config, training: Training, test: Split, label: str) -> dict:
+    def right(objective: Objective) -> int:
+        how = {"device": training.device, "batch": config.batch, "seed": config.seed, "workers": config.workers}
+        return hits(training.classifier, test, objective, **how, label=label, group=training.group)
+
+    clean, n = right(Objective("standard")), len(test)
     summary = {"clean_accuracy": clean / n, "clean_accuracy_95": interval(clean, n)}
     if config.objective in PERTURBED:
         name, under = PERTURBED[config.objective]
-        hits = _hits(config, training, test, dataclasses.replace(training.objective, name=under))
-        summary |= {name: hits / n, f"{name}_95": interval(hits, n)}
-    return summary | {
-        "n": n,
-        "objective": training.identity.objective,
-        "architecture": config.architecture,
-        "parameters": sum(p.numel() for p in training.classifier.parameters()),
-        "epochs": config.epochs,
-        "seconds": round(training.seconds, 2),
-        "device": training.device.type if training.device.type == "cpu" else torch.cuda.get_device_name(),
-        "precision": training.identity.precision,
-    }
-
-
-def _hits(config: Config, training: Training, test: Split, objective: Objective) -> int:
-    """Count the test pictures classified correctly, in float32, under an objective's perturbation."""
-    classifier = training.classifier.eval()
-    order = list(torch.arange(len(test)).split(config.batch))
-    hits = 0
-    for number, (x, y) in enumerate(batches(test, order, device=training.device, workers=config.workers)):
-        x, y = perturb(objective, classifier, x, y, generator(training.device, config.seed, "evaluate", number))
-        with torch.no_grad():
-            hits += int((classifier(x).argmax(dim=1) == y).sum())
-    return hits
+        perturbed = right(dataclasses.replace(training.objective, name=under))
+        summary |= {name: perturbed / n, f"{name}_95": interval(perturbed, n)}
+    return (
+        summary
+        | {
+            "n": n,
+            "objective": training.identity.objective,
+            "architecture": config.architecture,
+            "parameters": sum(p.numel() for p in training.classifier.parameters()),
+            "epochs": config.epochs,
+            "seconds": round(training.seconds, 2),
+            "device": training.device.type if training.device.type == "cpu" else torch.cuda.get_device_name(),
+            "precision": training.identity.precision,
+        }
+        | ({"processes": training.group.of} if training.group.of > 1 else {})
+    )
 
 
 def _table(rows: list[dict]) -> str:

@@ -8,7 +8,8 @@ smoothadv    pictures after the same attack on the smoothed soft classifier, + N
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -47,21 +48,41 @@ class Objective:
 @dataclass(frozen=True)
 class _Kind:
     uses: tuple[str, ...]
-    perturb: Callable[[Objective, nn.Module, Tensor, Tensor, torch.Generator], Tensor]
+    draw: Callable[[Objective, Tensor, int, torch.Generator], tuple[Tensor, ...]]
+    perturb: Callable[..., Tensor]
 
 
-def perturb(
-    objective: Objective, classifier: nn.Module, x: Tensor, y: Tensor, source: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return the pictures to train on and their labels, from `x`, [B, C, H, W] in [0, 1], and its labels `y`, [B].
+def draw(objective: Objective, x: Tensor, source: torch.Generator, count: int | None = None) -> tuple[Tensor, ...]:
+    """Return the random draws that `perturb` needs for a batch: tensors [count, ...], a row for each picture.
 
-    They are B pictures and labels, or B * draws where the objective takes several noise draws of each.
+    They are those of the whole batch, whichever of its pictures are here: whoever has some of them takes their rows.
+
+    Args:
+        objective: what the pictures are perturbed by.
+        x: some pictures of the batch, [B, C, H, W], B >= 0.
+        source: of the draws.
+        count: pictures of the whole batch; None: those of `x`.
 
     Raises:
         BadInput: for an unknown objective.
 
     """
-    seen = _objective(objective.name).perturb(objective, classifier, x, y, source)
+    return _objective(objective.name).draw(objective, x, len(x) if count is None else count, source)
+
+
+def perturb(
+    objective: Objective, classifier: nn.Module, x: Tensor, y: Tensor, drawn: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return the pictures to train on and their labels, from `x`, [B, C, H, W] in [0, 1], and its labels `y`, [B].
+
+    They are B pictures and labels, or B * draws where the objective takes several noise draws of each. `drawn` are
+    the rows of `x` of what `draw` returned.
+
+    Raises:
+        BadInput: for an unknown objective.
+
+    """
+    seen = _objective(objective.name).perturb(objective, classifier, x, y, *drawn)
     return seen, y.repeat_interleave(len(seen) // len(y))
 
 
@@ -73,54 +94,74 @@ def attack(
     epsilon: float,
     steps: int,
     step: float,
-    source: torch.Generator,
+    start: Tensor,
 ) -> Tensor:
-    """Return adversarial pictures: ascent on the cross-entropy from a random point of the L2 ball, in eval mode.
+    """Return adversarial pictures: ascent on the cross-entropy from `start` in the L2 ball around `x`, in eval mode.
 
     Eval mode keeps the attack out of the batch-norm statistics; the mode is restored.
     """
-    training = classifier.training
-    classifier.eval()
 
     def gradient(at: Tensor, i: int) -> Tensor:
         at = at.detach().requires_grad_(True)
         (slope,) = torch.autograd.grad(F.cross_entropy(classifier(at), y, reduction="sum"), at)
         return slope.float()
 
-    direction = unit(torch.empty_like(x).normal_(generator=source))
-    length = torch.rand(len(x), 1, 1, 1, generator=source, device=x.device) * epsilon
-    start = project(x + length * direction, x, epsilon)
-    attacked = climb(x, gradient, epsilon=epsilon, step=step, steps=steps, start=start)
-    classifier.train(training)
-    return attacked
+    with _in_eval_mode(classifier):
+        return climb(x, gradient, epsilon=epsilon, step=step, steps=steps, start=start)
 
 
-def _standard(objective, classifier, x, y, source):
+@contextmanager
+def _in_eval_mode(classifier: nn.Module) -> Iterator[None]:
+    training = classifier.training
+    classifier.eval()
+    try:
+        yield
+    finally:  # after an attack that ran out of memory, too
+        classifier.train(training)
+
+
+def _like(x: Tensor, count: int) -> Tensor:
+    """Return an empty tensor of `count` members like those of `x`, laid out as they are: draws go by memory."""
+    last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    return torch.empty((count, *x.shape[1:]), dtype=x.dtype, device=x.device, memory_format=layout)
+
+
+def _draw_nothing(objective, x, count, source):
+    return ()
+
+
+def _standard(objective, classifier, x, y):
     return x
 
 
-def _gaussian(objective, classifier, x, y, source):
-    return x + torch.empty_like(x).normal_(0, objective.sigma, generator=source)
+def _draw_gaussian(objective, x, count, source):
+    return (_like(x, count).normal_(0, objective.sigma, generator=source),)
 
 
-def _adversarial(objective, classifier, x, y, source):
+def _gaussian(objective, classifier, x, y, noise):
+    return x + noise
+
+
+def _draw_start(objective, x, count, source):
+    direction = _like(x, count).normal_(generator=source)
+    return direction, torch.rand(count, 1, 1, 1, generator=source, device=x.device)
+
+
+def _adversarial(objective, classifier, x, y, direction, length):
+    epsilon = objective.epsilon
+    start = project(x + length * epsilon * unit(direction), x, epsilon)
     return attack(
-        classifier,
-        x,
-        y,
-        epsilon=objective.epsilon,
-        steps=objective.attack_steps,
-        step=objective.attack_step,
-        source=source,
+        classifier, x, y, epsilon=epsilon, steps=objective.attack_steps, step=objective.attack_step, start=start
     )
 
 
-def _smoothadv(objective, classifier, x, y, source):
-    draws = objective.draws
-    noise = torch.empty(len(x), draws, *x.shape[1:], device=x.device).normal_(0, objective.sigma, generator=source)
-    training = classifier.training
-    classifier.eval()
+def _draw_several(objective, x, count, source):
+    noise = torch.empty(count, objective.draws, *x.shape[1:], device=x.device)
+    return (noise.normal_(0, objective.sigma, generator=source),)
 
+
+def _smoothadv(objective, classifier, x, y, noise):
     def gradient(at: Tensor, i: int) -> Tensor:
         at = at.detach().requires_grad_(True)
         score = log_soft_score(classifier, at.unsqueeze(1) + noise, y)
@@ -128,18 +169,21 @@ def _smoothadv(objective, classifier, x, y, source):
         return slope.float()
 
     # From the pictures themselves and with the same noise at every step, as in the authors' code.
-    attacked = climb(x, gradient, epsilon=objective.epsilon, step=objective.attack_step, steps=objective.attack_steps)
-    classifier.train(training)
+    reach = {"epsilon": objective.epsilon, "step": objective.attack_step, "steps": objective.attack_steps}
+    with _in_eval_mode(classifier):
+        attacked = climb(x, gradient, **reach)
     return (attacked.unsqueeze(1) + noise).flatten(0, 1)
 
 
 OBJECTIVES = {
-    "standard": _Kind((), _standard),
-    "gaussian": _Kind(("sigma",), _gaussian),
-    "adversarial": _Kind(("epsilon", "attack_steps", "attack_step"), _adversarial),
-    "smoothadv": _Kind(("sigma", "epsilon", "attack_steps", "attack_step", "draws", "warmup"), _smoothadv),
+    "standard": _Kind((), _draw_nothing, _standard),
+    "gaussian": _Kind(("sigma",), _draw_gaussian, _gaussian),
+    "adversarial": _Kind(("epsilon", "attack_steps", "attack_step"), _draw_start, _adversarial),
+    "smoothadv": _Kind(
+        ("sigma", "epsilon", "attack_steps", "attack_step", "draws", "warmup"), _draw_several, _smoothadv
+    ),
 }
-"""Objectives by name: the values that each uses, and what it does to a batch."""
+"""Objectives by name: the values that each uses, what it draws for a batch and does to it."""
 
 
 def _objective(name: str) -> _Kind:

@@ -9,7 +9,7 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-SILENT = {"steps.run.log", "steps.run.progress", "steps.run.warm"}
+SILENT = {"steps.run.launch", "steps.run.log", "steps.run.progress", "steps.run.warm"}
 """Modules whose doings reach no result: they do not count."""
 ROOT = Path(__file__).resolve().parents[2]
 

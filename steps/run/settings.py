@@ -131,6 +131,7 @@ def _contradictions(config: dict, reserved: tuple[str, ...]) -> Iterator[str]:
             yield f"{where}: an experiment's name must be letters, digits and _, and none of {', '.join(reserved)}"
         yield from _dataset_faults(experiment, where)
         yield from _architecture_faults(experiment, where)
+        yield from _train_faults(experiment["train"], f"{where}.train")
         yield from _certify_faults(experiment, where)
         # A faulty model may have another name than its user thinks: views are checked where all are sound.
         yield from list(_model_faults(experiment, where)) or _view_faults(experiment, where)
@@ -148,6 +149,15 @@ def _architecture_faults(experiment: dict, where: str) -> Iterator[str]:
         yield f"{where}.architecture: {name} {'takes no' if has_width else 'needs a'} width, the channels of its stem"
     if name == "resnet50" and experiment["dataset"]["kind"] == "digits":
         yield f"{where}.architecture: resnet50 takes pictures of 3 channels, digits have 1"
+
+
+def _train_faults(train: dict, where: str) -> Iterator[str]:
+    gpus, nodes, batch = train.get("gpus", 1), train.get("nodes", 1), train["batch"]
+    if batch % (gpus * nodes):
+        yield (
+            f"{where}.batch is {batch}, which gpus {gpus} x nodes {nodes} = {gpus * nodes} processes cannot share "
+            f"equally: it must be a multiple of {gpus * nodes}"
+        )
 
 
 def _certify_faults(experiment: dict, where: str) -> Iterator[str]:

@@ -3,7 +3,8 @@ import torch
 
 from steps.maths.ball import norms
 from steps.maths.randomness import generator
-from steps.nets.objectives import Objective, perturb
+from steps.nets.objectives import Objective, draw
+from steps.nets.objectives import perturb as perturb_drawn
 from steps.run.errors import BadInput
 
 
@@ -14,6 +15,10 @@ class Linear(torch.nn.Module):
 
     def forward(self, x):
         return x.flatten(1) @ self.weight.T
+
+
+def perturb(objective, classifier, x, y, source):
+    return perturb_drawn(objective, classifier, x, y, draw(objective, x, source))
 
 
 @pytest.fixture
@@ -80,3 +85,21 @@ def test_warm_up_grows_the_attack_to_the_whole():
 def test_unknown_objectives_are_refused(batch):
     with pytest.raises(BadInput, match="'trades' is unknown: choose from standard, gaussian, adversarial"):
         perturb(Objective("trades"), Linear(), *batch, generator("cpu", 0))
+
+
+@pytest.mark.parametrize("name", ["standard", "gaussian", "adversarial", "smoothadv"])
+def test_the_rows_of_a_batch_are_perturbed_alike_wherever_they_are(name):
+    objective = Objective(name, sigma=0.5, epsilon=0.5, attack_steps=2, attack_step=0.3, draws=2)
+    random = torch.Generator().manual_seed(1)
+    # Three channels that lie in memory as networks like them: draws go by memory.
+    x = torch.rand(7, 3, 4, 4, generator=random).contiguous(memory_format=torch.channels_last)
+    y = torch.randint(0, 2, (7,), generator=random)
+    classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2))
+    whole, _ = perturb(objective, classifier, x, y, generator("cpu", 0))
+    for rows in (slice(0, 3), slice(3, 7), slice(6, 7)):
+        drawn = [part[rows] for part in draw(objective, x[rows], generator("cpu", 0), count=7)]
+        seen, _ = perturb_drawn(objective, classifier, x[rows], y[rows], drawn)
+        draws = len(whole) // 7
+        torch.testing.assert_close(seen, whole[rows.start * draws : rows.stop * draws], atol=1e-6, rtol=1e-5)
+    none = draw(objective, x[:0], generator("cpu", 0), count=7)
+    assert [len(part) for part in none] == [7] * len(none)

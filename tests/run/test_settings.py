@@ -85,6 +85,8 @@ def test_the_config_that_we_ship_is_valid():
         ("ascend.epsilon", [4, 4.0000001], r"ascend\.epsilon\.1 is 4\.0000001: paths hold 6 digits; write 4"),
         ("dataset.resize", 20, r"dataset\.resize is 20: it is for storage files, and at least size"),
         ("train.crop", True, r"train\.crop: storage arrays does not know it"),
+        ("train.gpus", 6, r"digits\.train\.batch is 64, which gpus 6 x nodes 1 = 6 processes cannot share equally"),
+        ("train.nodes", 0, r"train\.nodes is 0: must be at least 1"),
     ],
 )
 def test_bad_values_get_one_line_that_says_where_and_what_is_allowed(path, value, said):

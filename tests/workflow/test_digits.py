@@ -134,7 +134,7 @@ EVERYTHING = {"train": 2} | ALL_ASCENTS | CERTIFY
         # What decides speed and memory alone.
         (
             lambda c: (
-                c["train"].update(checkpoint_seconds=5),
+                c["train"].update(checkpoint_seconds=5, gpus=2, nodes=2),
                 c["certify"].update(batch=10),
                 c["ascend"].update(batch=9),
             ),
@@ -197,6 +197,17 @@ def test_one_path_plans_only_what_it_needs(tmp_path):
     write_config(copy_project(tmp_path))
     jobs = planned(tmp_path, "results/tiny/montage/class=3.png")
     assert jobs == {"fetch": 1, "train": 2, "ascend": 2, "montage_class": 1}
+
+
+def test_a_training_on_several_gpus_asks_for_them_and_for_what_each_process_needs(tmp_path):
+    project = copy_project(tmp_path)
+    write_config(project, TINY | {"threads": 2, "train": TINY["train"] | {"gpus": 4, "nodes": 2}})
+    done = snakemake(project, "-n", "-p", "--cores", "16", "results/tiny/train/standard/model.safetensors")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0 and re.search("python -m steps.train .* --gpus=4 --nodes=2 ", said), said
+    (train,) = re.findall(r"rule train:.*?resources: [^\n]*", said, re.S)
+    assert "threads: 8\n" in train
+    assert all(asked in train for asked in ("gpu=4", "nodes=2", "mem_mb=32000"))
 
 
 def test_anyones_pictures_with_any_class_names(tmp_path, folder):

@@ -15,6 +15,7 @@ rule ascend:
     resources:
         speed=speed_of("ascend"),
         gpu=1,
+        abreast=1,  # by it, slurm/config.yaml has the ascents of one job go one after another
         mem_mb=growing(6000),
         runtime=30,
     params:

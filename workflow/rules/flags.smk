@@ -16,7 +16,7 @@ def flags(**values):
 
 
 # What decides speed and memory alone. It goes to a step through `resources:`, because a changed resource reruns nothing.
-PASSING = {"workers", "checkpoint_seconds", "batch"}
+PASSING = {"workers", "checkpoint_seconds", "batch", "gpus", "nodes"}
 
 
 def speed_of(stage):
@@ -30,9 +30,16 @@ def speed_of(stage):
     return speed
 
 
-def growing(mem_mb):
-    """Return the function that asks for `mem_mb` at first, and for as much again at each retry."""
-    return lambda wildcards, attempt: mem_mb * attempt
+def growing(mem_mb, times=lambda wildcards: 1):
+    """Return the function that asks for `mem_mb` (for each of `times`) at first, and for as much again at each retry."""
+    return lambda wildcards, attempt: mem_mb * times(wildcards) * attempt
+
+
+def wide(name):
+    """Return the function that gives `gpus` (of each node) or `nodes` of a training; 1 for an imported model."""
+    return lambda wildcards: (
+        1 if "import" in model_of(wildcards) else experiment_of(wildcards)["train"].get(name, 1)
+    )
 
 
 def threads_of(wildcards):

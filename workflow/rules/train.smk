@@ -14,11 +14,12 @@ rule train:
         "results/{experiment}/benchmarks/train/{model}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: threads_of
+    threads: lambda wildcards: threads_of(wildcards) * wide("gpus")(wildcards)  # each process has as many
     resources:
         speed=lambda wildcards: "" if "import" in model_of(wildcards) else speed_of("train")(wildcards),
-        gpu=1,
-        mem_mb=growing(8000),
+        gpu=wide("gpus"),
+        nodes=wide("nodes"),
+        mem_mb=growing(8000, wide("gpus")),
         runtime=240,
     params:
         step=train_step,

@@ -1,0 +1,57 @@
+"""A training in processes on two nodes of a private SLURM, through Snakemake, submitit, srun and torchrun's agents."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+
+from tests.conftest import ROOT, copy_project
+from tests.workflow.test_digits import TINY, write_config
+
+
+def test_a_training_on_two_nodes_is_preempted_requeued_and_goes_on(cluster, tmp_path):
+    project = copy_project(tmp_path / "project")
+    shutil.copytree(ROOT / "slurm", project / "slurm")
+    train = {"epochs": 40, "batch": 64, "learning_rate": 0.1, "nodes": 2, "checkpoint_seconds": 0.2}
+    write_config(project, TINY | {"train": train})
+    folder = project / "results" / "tiny" / "train" / "standard"
+    words = ["--profile", "slurm", "--submitit-poll-seconds", "1", "--", str(folder / "model.safetensors")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", *words[:-1], words[-1].removeprefix(f"{project}/")],
+        cwd=project,
+        env=cluster.environment | {"PYTHONPATH": str(ROOT / "workflow" / "executor")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    job = "--name=train:experiment=tiny:model=standard"
+
+    def state() -> list[str]:
+        return cluster.run("squeue", "-h", job, "-o", "%T").split()
+
+    try:
+        cluster.wait_for(lambda: list(folder.glob("checkpoints/[0-9a-f]*.checkpoint")), 90)
+        wide = ["--partition=urgent", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=4", "--output=/dev/null"]
+        cluster.run("sbatch", *wide, "--wrap", "true")
+        cluster.wait_for(lambda: state() == ["PENDING"], 60)
+        log = project / "results" / "tiny" / "logs" / "train" / "standard.log"
+        assert "2 processes" in log.read_text()
+        cluster.wait_for(lambda: log.read_text().count("told to stop: checkpoint saved at step") == 1)
+        cluster.wait_for(lambda: not cluster.run("squeue", "-h", "--partition=urgent", "-o", "%i"), 60)
+
+        def started_again() -> bool:  # SLURM would wait for two minutes
+            number = cluster.run("squeue", "-h", job, "-o", "%i").strip()
+            cluster.run("scontrol", "update", f"jobid={number}", "StartTime=now")
+            return state() != ["PENDING"]
+
+        cluster.wait_for(started_again, 60)
+        _, printed = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 0, printed
+    assert "goes on from step" in log.read_text() and "Traceback" not in log.read_text()
+    assert json.loads((folder / "summary.json").read_text())["processes"] == 2
+    assert pd.read_csv(folder / "history.csv").epoch.tolist() == list(range(1, 41))
+    (script,) = (text for text in (p.read_text() for p in project.glob("**/*_submission.sh")) if "=train:" in text)
+    assert "--nodes=2" in script and "--gpus-per-node=1" in script

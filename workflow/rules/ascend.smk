@@ -17,7 +17,7 @@ rule ascend:
         gpu=1,
         abreast=1,  # by it, slurm/config.yaml has the ascents of one job go one after another
         mem_mb=growing(6000),
-        runtime=30,
+        runtime=lambda wildcards, attempt: 10 * attempt,  # those of a bundle add up
     params:
         flags=ascend_flags,
         code=fingerprint("steps.ascend"),

@@ -37,9 +37,7 @@ def growing(mem_mb, times=lambda wildcards: 1):
 
 def wide(name):
     """Return the function that gives `gpus` (of each node) or `nodes` of a training; 1 for an imported model."""
-    return lambda wildcards: (
-        1 if "import" in model_of(wildcards) else experiment_of(wildcards)["train"].get(name, 1)
-    )
+    return lambda wildcards: (1 if "import" in model_of(wildcards) else experiment_of(wildcards)["train"].get(name, 1))
 
 
 def threads_of(wildcards):

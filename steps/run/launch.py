@@ -107,7 +107,8 @@ def _on(node: str | None) -> list[str]:
     if node is None:
         return []
     cores = os.environ.get("SLURM_CPUS_PER_TASK", "1")
-    return ["srun", "--overlap", "--nodes=1", "--ntasks=1", f"--cpus-per-task={cores}", f"--nodelist={node}"]
+    how = ["--overlap", "--nodes=1", "--ntasks=1", f"--cpus-per-task={cores}", "--input=none"]
+    return ["srun", *how, f"--nodelist={node}"]
 
 
 def _wait(agents: list[subprocess.Popen], told: list[int]) -> int:

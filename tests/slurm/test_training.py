@@ -11,15 +11,17 @@ from tests.conftest import ROOT, copy_project
 from tests.workflow.test_digits import TINY, write_config
 
 
-def test_a_training_on_two_nodes_is_preempted_requeued_and_goes_on(cluster, tmp_path):
+def test_a_training_on_two_nodes_is_preempted_requeued_and_goes_on(cluster, dataset, tmp_path):
     project = copy_project(tmp_path / "project")
     shutil.copytree(ROOT / "slurm", project / "slurm")
-    train = {"epochs": 40, "batch": 64, "learning_rate": 0.1, "nodes": 2, "checkpoint_seconds": 0.2}
+    train = {"epochs": 40, "batch": 64, "learning_rate": 0.1, "precision": "float32"}
+    train |= {"nodes": 2, "checkpoint_seconds": 0.2}
     write_config(project, TINY | {"train": train})
+    shutil.copytree(dataset.parent, project / "results" / "tiny" / "fetch")
     folder = project / "results" / "tiny" / "train" / "standard"
-    words = ["--profile", "slurm", "--submitit-poll-seconds", "1", "--", str(folder / "model.safetensors")]
+    words = ["--profile", "slurm", "--submitit-poll-seconds", "1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", *words[:-1], words[-1].removeprefix(f"{project}/")],
+        [sys.executable, "-m", "snakemake", *words, "--", "results/tiny/train/standard/model.safetensors"],
         cwd=project,
         env=cluster.environment | {"PYTHONPATH": str(ROOT / "workflow" / "executor")},
         stderr=subprocess.PIPE,

@@ -41,7 +41,7 @@ LARGE = {
         "images": 2,
         "steps": 1,
         "step": 0.5,
-        "draws": 4,
+        "draws": 8,  # 16 noisy images at once would take another 700 MB
         "check_draws": 2,
         "frames": 2,
         "batch": 2,

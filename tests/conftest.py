@@ -1,6 +1,7 @@
 """Fixtures: a small dataset, a model with random weights, a folder of pictures, and a copy of the project."""
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ ODD = '-a "cat\'s" <script>{x}\\ $x^ 100% & 猫'
 """A class name with whatever a folder's name may have."""
 
 torch.set_num_threads(1)
+os.environ.pop("SNAKEMAKE_PROFILE", None)  # that of an activated .venv: tests' copies of the project have no profiles
 
 
 @pytest.fixture(autouse=True)

@@ -186,6 +186,13 @@ def test_an_end_is_told_from_what_is_known(status, queued, state, expected):
     assert state_of(status, queued, None if state is None else clusters.Record(state)) == expected
 
 
+@pytest.mark.parametrize(("status", "killed"), [(None, True), ("137", True), ("1", False)])
+def test_a_job_killed_beyond_its_memory_is_called_that(status, killed):
+    record = clusters.Record("FAILED", memory="661548K", asked="200M")
+    state, sure = state_of(status, None, record)
+    assert sure and state == ("OUT_OF_MEMORY (SLURM says FAILED)" if killed else "FAILED")
+
+
 def test_what_the_wrapper_said_is_shown_where_there_is_no_log(tmp_path):
     (tmp_path / "7_0_log.out").write_text("ModuleNotFoundError: No module named 'submitit'\n")
     said = explain(Entry("slurm", "key", "7", str(tmp_path), str(tmp_path / "logs")), "FAILED", None, None)

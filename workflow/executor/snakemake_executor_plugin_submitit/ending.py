@@ -33,8 +33,9 @@ def state_of(status: str | None, queued: str | None, record: Record | None) -> t
         return ("FAILED" if status is not None else "LOST (SLURM no longer knows it)"), False
     if state == "COMPLETED":
         return "COMPLETED, but the file that says so is not to be seen from here", False
-    if state in ("FAILED", "CANCELLED") and status is None and record is not None:
-        # Without cgroups, SLURM's own watch kills what is beyond its memory, and calls that a failure.
+    if state in ("FAILED", "CANCELLED") and status in (None, "137") and record is not None:
+        # Without cgroups, SLURM's own watch kills what is beyond its memory, process after process, and calls that a
+        # failure; the last may have seen the first end.
         most, asked = megabytes_of(record.memory), megabytes_of(record.asked)
         state = f"OUT_OF_MEMORY (SLURM says {state})" if most and asked and most > asked else state
     return state, True

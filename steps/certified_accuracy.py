@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.patheffects import withStroke
 
 from steps.maths.confidence import difference_interval, interval
 from steps.run.command import main, option
@@ -192,7 +193,9 @@ def _draw(read: list[Table], frame: pd.DataFrame, published: pd.DataFrame, out: 
     for number, (sigma, curve) in enumerate(published.groupby("sigma")):
         label = f"{curve.model.iloc[0]}, {curve.source.iloc[0]}" if number == 0 else None
         axes.plot(curve.radius, curve.accuracy, color="grey", linestyle="--", linewidth=0.8, label=label)
-        axes.annotate(f"σ = {sigma:g}", (0.02, curve.accuracy.iloc[0]), color="grey", fontsize=SIZES["note"])
+        halo = [withStroke(linewidth=3, foreground="white")]
+        place = {"xy": (0.02, curve.accuracy.iloc[0]), "va": "bottom", "path_effects": halo, "zorder": 3}
+        axes.annotate(f"σ = {sigma:g}", color="grey", fontsize=SIZES["note"], **place)
     axes.set(xlabel="L2 radius (pixel values in [0, 1])", ylabel="certified accuracy", ylim=(0, 1))
     axes.set_xlim(0, 1.02 * furthest or 1)
     axes.set_title(_title(read))

@@ -203,8 +203,8 @@ def training(name: str, folder: Path, device: torch.device) -> list[tuple[str, s
     )  # fmt: skip
     split = Split(folder / "dataset.json", "train")
     ours = Training(
-        identity(name, size, device), device=device, steps_an_epoch=n // batch, epochs=10, learning_rate=0.1,
-        momentum=0.9, weight_decay=5e-4,
+        identity(name, size, device), device=device, batch=batch, steps_an_epoch=n // batch, epochs=10,
+        learning_rate=0.1, momentum=0.9, weight_decay=5e-4,
     )  # fmt: skip
     ours.classifier.train()
 

@@ -38,6 +38,9 @@ def hits(
         workers: processes that decode, where pictures are files.
         group: the processes that share the batches; all get the whole count.
 
+    Raises:
+        BadInput: for an unknown objective, or where memory does not suffice for one picture.
+
     """
     classifier.eval()
     order = list(torch.arange(len(test)).split(batch))

@@ -96,9 +96,19 @@ def attack(
     step: float,
     start: Tensor,
 ) -> Tensor:
-    """Return adversarial pictures: ascent on the cross-entropy from `start` in the L2 ball around `x`, in eval mode.
+    """Return adversarial pictures, [B, C, H, W]: ascent on the cross-entropy in the L2 ball (Madry et al. 2018).
 
-    Eval mode keeps the attack out of the batch-norm statistics; the mode is restored.
+    In eval mode, which keeps the attack out of the batch-norm statistics; the mode is restored.
+
+    Args:
+        classifier: pictures [B, C, H, W] -> logits [B, classes].
+        x: centres of the balls, [B, C, H, W] in [0, 1].
+        y: labels to lead away from, int64 [B].
+        epsilon: radius of the balls, pixel values, > 0.
+        steps: of ascent, >= 1.
+        step: length of each, pixel values, > 0.
+        start: where it begins, in the balls, [B, C, H, W].
+
     """
 
     def gradient(at: Tensor, i: int) -> Tensor:

@@ -75,7 +75,12 @@ def start(command: list[str], processes: int, others: list[str]) -> int:
 
 
 def nodes_of(nodes: int) -> list[str]:
-    """Return the names of the other nodes of the SLURM job that this is part of; `nodes` is how many it must have."""
+    """Return the names of the other nodes of the SLURM job that this is part of; `nodes` is how many it must have.
+
+    Raises:
+        BadInput: for more than one in no SLURM job, or for another number than SLURM allocated.
+
+    """
     if nodes == 1:
         return []
     listed = os.environ.get("SLURM_JOB_NODELIST")

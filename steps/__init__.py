@@ -1,6 +1,6 @@
 """Pagoda's steps: one module per rule, each runnable by itself as ``python -m steps.NAME --help``.
 
-Imports go down only: ``steps/*.py`` -> ``data``, ``nets``, ``run`` -> ``maths``.
+Everything that computes is in the library, ``pagoda``.
 """
 
 import gc
@@ -9,6 +9,6 @@ import gc
 # every 700 of them, looking through them costs a quarter of the import: 0.5 s of each of many short jobs.
 gc.set_threshold(50_000, 20, 100)
 
-from steps.run.warm import hand_over  # noqa: E402 - it costs what it imports
+from pagoda.run.warm import hand_over  # noqa: E402 - it costs what it imports
 
 hand_over()

@@ -17,23 +17,22 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from steps.data.ascents import Ascent, Settings, read_ascent, read_sources
-from steps.data.dataset import Split
-from steps.data.means import class_means
-from steps.maths.alignment import contrastive_cosine, high_frequency_fraction, radial_spectrum, saliency_cosine
-from steps.maths.ascent import log_score_and_gradient
-from steps.maths.ball import cosine, norms
-from steps.maths.confidence import interval
-from steps.nets.judges import JUDGES, Judges, fit_judges, shrunk
-from steps.nets.model import Loaded, check_fits, load_model
-from steps.run.command import main, option
-from steps.run.device import pick_device
-from steps.run.errors import BadInput
-from steps.run.files import replacing, write_text
-from steps.run.fingerprint import fingerprint
-from steps.run.log import logger
-from steps.run.memory import MicroBatch
-from steps.run.progress import Progress
+from pagoda.data.ascents import Ascent, Settings, read_ascent, read_sources
+from pagoda.data.dataset import Split
+from pagoda.data.means import class_means
+from pagoda.device import pick_device
+from pagoda.errors import BadInput
+from pagoda.files import replacing, write_text
+from pagoda.log import Progress, logger
+from pagoda.maths.alignment import contrastive_cosine, high_frequency_fraction, radial_spectrum, saliency_cosine
+from pagoda.maths.ascent import log_score_and_gradient
+from pagoda.maths.ball import cosine, norms
+from pagoda.maths.confidence import interval
+from pagoda.memory import MicroBatch
+from pagoda.nets.judges import JUDGES, Judges, fit_judges, shrunk
+from pagoda.nets.model import Loaded, check_fits, load_model
+from pagoda.run.command import main, option
+from pagoda.run.fingerprint import fingerprint
 
 SHOWN = 4
 """How many images' gradients the .npz holds."""

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from steps.data.measures import JUDGES, MEASURES, REPORTED, Measure, View, read_view
-from steps.maths.bootstrap import mean_interval
-from steps.run.command import main, option
-from steps.run.errors import BadInput
-from steps.run.files import write_text
+from pagoda.data.measures import JUDGES, MEASURES, REPORTED, Measure, View, read_view
+from pagoda.errors import BadInput
+from pagoda.files import write_text
+from pagoda.maths.bootstrap import mean_interval
+from pagoda.run.command import main, option
 
 ENOUGH = 5
 """Images from which on a hypothesis is decided: a bootstrap over fewer says little."""

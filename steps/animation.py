@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from steps.data.ascents import Ascent
-from steps.figures.captions import P, at, made_by
-from steps.figures.designs import read_ascents, tabulate
-from steps.figures.grid import Row, draw_grid, pixels_of
-from steps.run.command import main, option
-from steps.run.errors import BadInput
-from steps.run.figure import view_colour
-from steps.run.files import write_bytes
-from steps.run.log import logger
+from pagoda.data.ascents import Ascent
+from pagoda.errors import BadInput
+from pagoda.figures.captions import P, at, made_by
+from pagoda.figures.designs import read_ascents, tabulate
+from pagoda.figures.grid import Row, draw_grid, pixels_of
+from pagoda.figures.style import view_colour
+from pagoda.files import write_bytes
+from pagoda.log import logger
+from pagoda.run.command import main, option
 
 SOURCES = 6
 """How many sources are shown at most."""

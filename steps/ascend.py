@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steps.data.ascents import Ascent, Settings, write_ascent
-from steps.data.dataset import Split
-from steps.maths.ascent import ascend, log_score, split_half
-from steps.maths.ball import norms
-from steps.maths.seeds import class_seeds, noise_seeds
-from steps.nets.model import Loaded, check_fits, load_model
-from steps.run.command import main, option
-from steps.run.device import pick_device
-from steps.run.errors import BadInput
-from steps.run.fingerprint import fingerprint
-from steps.run.memory import MicroBatch
-from steps.run.progress import Progress
+from pagoda.data.ascents import Ascent, Settings, write_ascent
+from pagoda.data.dataset import Split
+from pagoda.device import pick_device
+from pagoda.errors import BadInput
+from pagoda.log import Progress
+from pagoda.maths.ascent import ascend, log_score, split_half
+from pagoda.maths.ball import norms
+from pagoda.maths.seeds import class_seeds, noise_seeds
+from pagoda.memory import MicroBatch
+from pagoda.nets.model import Loaded, check_fits, load_model
+from pagoda.run.command import main, option
+from pagoda.run.fingerprint import fingerprint
 
 STARTS = ("images", "seeds", "noise")
 """The first test images of other classes; draws from the target class's Gaussian; uniform noise."""

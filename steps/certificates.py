@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from steps.run.command import main, option
-from steps.run.errors import BadInput
-from steps.run.files import write_text
+from pagoda.errors import BadInput
+from pagoda.files import write_text
+from pagoda.run.command import main, option
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.patheffects import withStroke
 
-from steps.maths.confidence import difference_interval, interval
-from steps.run.command import main, option
-from steps.run.errors import BadInput
-from steps.run.figure import MARKERS, SIZES, plt, save_figure, view_colour
-from steps.run.files import write_text
+import pagoda
+from pagoda.errors import BadInput
+from pagoda.figures.style import MARKERS, SIZES, plt, save_figure, view_colour
+from pagoda.files import write_text
+from pagoda.maths.confidence import difference_interval, interval
+from pagoda.run.command import main, option
 
 SPACING = 0.25
 """Distance of the radii in the table, in pixel values: that of the published tables."""
-PUBLISHED = Path(__file__).parent / "data" / "published.csv"
+PUBLISHED = Path(pagoda.__file__).parent / "data" / "published.csv"
 PUBLISHED_IMAGES = 500
 """Over how many images the published accuracies are."""
 ENVELOPE = "envelope"

@@ -1,6 +1,6 @@
 """certify: a base classifier and a noise level -> a certificate for every k-th test image, as a table.
 
-How many draws an image takes is the rule's matter (`steps/maths/certification.py`). The table is tab-separated, one row
+How many draws an image takes is the rule's matter (`pagoda/maths/certification.py`). The table is tab-separated, a row
 an image: the columns that public analyses of the log format of Cohen et al. 2019 (arXiv 1902.02918) read (idx label
 predict radius correct time), then successes, draws, lower, alpha, mode and stop. It is written row by row to
 ``*.partial.tsv``, the counts of images under way to ``*.partial.json``; a rerun goes on with both. ``*.json`` beside
@@ -19,19 +19,18 @@ from pathlib import Path
 
 import torch
 
-from steps.data.dataset import Split
-from steps.maths.certification import MODES, RADII, Count, Rule
-from steps.maths.smoothing import Work, count_votes
-from steps.nets.model import Loaded, check_fits, load_model
-from steps.run.command import main, option
-from steps.run.device import pick_device
-from steps.run.errors import BadInput
-from steps.run.files import write_text
-from steps.run.fingerprint import fingerprint
-from steps.run.lock import sole_writer
-from steps.run.log import logger
-from steps.run.memory import MicroBatch, in_parts
-from steps.run.progress import Progress
+from pagoda.data.dataset import Split
+from pagoda.device import pick_device
+from pagoda.errors import BadInput
+from pagoda.files import write_text
+from pagoda.log import Progress, logger
+from pagoda.maths.certification import MODES, RADII, Count, Rule
+from pagoda.maths.smoothing import Work, count_votes
+from pagoda.memory import MicroBatch, in_parts
+from pagoda.nets.model import Loaded, check_fits, load_model
+from pagoda.run.command import main, option
+from pagoda.run.fingerprint import fingerprint
+from pagoda.run.lock import sole_writer
 
 COLUMNS = (
     "idx",

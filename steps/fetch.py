@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from steps.data import sources
-from steps.data.classes import KNOWN, folder_classes
-from steps.data.dataset import Description, write_dataset
-from steps.run.command import main, option
-from steps.run.errors import BadInput
-from steps.run.log import logger
+from pagoda.data import sources
+from pagoda.data.classes import KNOWN, folder_classes
+from pagoda.data.dataset import Description, write_dataset
+from pagoda.errors import BadInput
+from pagoda.log import logger
+from pagoda.run.command import main, option
 
 KINDS = ("digits", "cifar10", "imagefolder")
 
@@ -35,7 +35,7 @@ class Config:
 
 
 def run(config: Config) -> Description:
-    """Fetch, check and write the dataset. Raises BadInput as the functions of `steps.data.sources` do."""
+    """Fetch, check and write the dataset. Raises BadInput as the functions of `pagoda.data.sources` do."""
     if config.resize and (config.storage != "files" or config.resize < config.size):
         raise BadInput(f"resize is {config.resize}: it is for storage 'files', and at least the size, {config.size}")
     splits, classes = _pictures(config)

@@ -16,13 +16,14 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
-from steps.data.ascents import Ascent, read_ascent
-from steps.run.command import main, option
-from steps.run.errors import BadInput
-from steps.run.files import write_bytes
-from steps.run.log import logger
+import pagoda
+from pagoda.data.ascents import Ascent, read_ascent
+from pagoda.errors import BadInput
+from pagoda.files import write_bytes
+from pagoda.log import logger
+from pagoda.run.command import main, option
 
-PAGE = Path(__file__).parent / "page"
+PAGE = Path(pagoda.__file__).parent / "page"
 SCRIPTS = ("state.js", "pictures.js", "stage.js", "tables.js", "blind.js", "page.js")
 LOSSLESS = 64
 """Pixels a side up to which pictures are stored exactly; larger ones as WebP of quality QUALITY."""

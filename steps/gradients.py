@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from steps.figures.captions import P, models_of
-from steps.figures.grid import GAP, Row, Sheet, draw_grid
-from steps.figures.text import PLAIN
-from steps.run.command import main, option
-from steps.run.errors import BadInput
-from steps.run.figure import DPI, MARKERS, SIZES, save_figure, view_colour
-from steps.run.log import logger
+from pagoda.errors import BadInput
+from pagoda.figures.captions import P, models_of
+from pagoda.figures.grid import GAP, Row, Sheet, draw_grid
+from pagoda.figures.style import DPI, MARKERS, SIZES, save_figure, view_colour
+from pagoda.figures.text import PLAIN
+from pagoda.log import logger
+from pagoda.run.command import main, option
 
 PICTURES = 4
 """How many images are shown at most."""

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import torch
 
-from steps.data.dataset import Split
-from steps.maths.confidence import interval
-from steps.maths.randomness import generator
-from steps.nets.importers import FORMATS, fit, read_checkpoint
-from steps.nets.model import Identity, load_model, save_model
-from steps.nets.objectives import Objective
-from steps.run.command import main, option
-from steps.run.device import pick_device, pick_precision
-from steps.run.errors import BadInput
-from steps.run.files import write_text
-from steps.run.fingerprint import fingerprint
-from steps.run.log import logger
+from pagoda.data.dataset import Split
+from pagoda.device import pick_device, pick_precision
+from pagoda.errors import BadInput
+from pagoda.files import write_text
+from pagoda.log import logger
+from pagoda.maths.confidence import interval
+from pagoda.maths.randomness import generator
+from pagoda.nets.importers import FORMATS, fit, read_checkpoint
+from pagoda.nets.model import Identity, load_model, save_model
+from pagoda.nets.objectives import Objective
+from pagoda.run.command import main, option
+from pagoda.run.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from steps.figures.grid import caption_below
-from steps.figures.text import PLAIN, wrapped
-from steps.run.command import main, option
-from steps.run.errors import BadInput
-from steps.run.figure import DPI, MARKERS, SIZES, TEXT_WIDTH, plt, save_figure, view_colour
-from steps.run.log import logger
+from pagoda.errors import BadInput
+from pagoda.figures.grid import caption_below
+from pagoda.figures.style import DPI, MARKERS, SIZES, TEXT_WIDTH, plt, save_figure, view_colour
+from pagoda.figures.text import PLAIN, wrapped
+from pagoda.log import logger
+from pagoda.run.command import main, option
 
 PANELS = {
     "contrastive": "contrastive cosine →",

@@ -1,4 +1,4 @@
-"""montage: ascents -> one picture to look at, as `steps/figures/designs.py` lays it out.
+"""montage: ascents -> one picture to look at, as `pagoda/figures/designs.py` lays it out.
 
 Upscaling is nearest-neighbour only. Below a picture: the model's own p_t, estimated from fresh draws, and how many of
 the judges of the align step see the target class.
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from steps.figures import designs
-from steps.figures.grid import draw_grid
-from steps.figures.verdicts import read_verdicts
-from steps.run.command import main, option
-from steps.run.errors import BadInput
-from steps.run.figure import save_figure
-from steps.run.log import logger
+from pagoda.errors import BadInput
+from pagoda.figures import designs
+from pagoda.figures.grid import draw_grid
+from pagoda.figures.style import save_figure
+from pagoda.figures.verdicts import read_verdicts
+from pagoda.log import logger
+from pagoda.run.command import main, option
 
 KINDS: dict[str, Callable] = {
     "headline": partial(designs.by_target, blocks=1),

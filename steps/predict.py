@@ -11,20 +11,19 @@ from pathlib import Path
 
 import torch
 
-from steps.data.dataset import Split
-from steps.maths.certification import ABSTAIN
-from steps.maths.confidence import interval
-from steps.maths.prediction import Poll
-from steps.maths.smoothing import Work, count_votes, noise_chunk
-from steps.nets.model import check_fits, load_model
-from steps.run.command import main, option
-from steps.run.device import pick_device
-from steps.run.errors import BadInput
-from steps.run.files import write_text
-from steps.run.fingerprint import fingerprint
-from steps.run.log import logger
-from steps.run.memory import MicroBatch, in_parts
-from steps.run.progress import Progress
+from pagoda.data.dataset import Split
+from pagoda.device import pick_device
+from pagoda.errors import BadInput
+from pagoda.files import write_text
+from pagoda.log import Progress, logger
+from pagoda.maths.certification import ABSTAIN
+from pagoda.maths.confidence import interval
+from pagoda.maths.prediction import Poll
+from pagoda.maths.smoothing import Work, count_votes, noise_chunk
+from pagoda.memory import MicroBatch, in_parts
+from pagoda.nets.model import check_fits, load_model
+from pagoda.run.command import main, option
+from pagoda.run.fingerprint import fingerprint
 
 VIEWS = ("clean", "noisy")
 

@@ -25,24 +25,23 @@ from pathlib import Path
 
 import torch
 
-from steps.data.batches import Augmentation, epoch_order, stream
-from steps.data.dataset import Description, Split
-from steps.maths.confidence import interval
-from steps.nets.evaluation import hits
-from steps.nets.model import Identity, save_model
-from steps.nets.objectives import Objective
-from steps.nets.resume import Checkpoints
-from steps.nets.training import Training
-from steps.run.command import main, option
-from steps.run.device import pick_device, pick_precision
-from steps.run.errors import BadInput
-from steps.run.files import write_text
-from steps.run.fingerprint import fingerprint
-from steps.run.group import Group, joined
-from steps.run.launch import launch
-from steps.run.lock import sole_writer
-from steps.run.log import logger, under_torchrun
-from steps.run.progress import Progress
+from pagoda.data.batches import Augmentation, epoch_order, stream
+from pagoda.data.dataset import Description, Split
+from pagoda.device import pick_device, pick_precision
+from pagoda.errors import BadInput
+from pagoda.files import write_text
+from pagoda.log import Progress, logger, under_torchrun
+from pagoda.maths.confidence import interval
+from pagoda.nets.evaluation import hits
+from pagoda.nets.group import Group, joined
+from pagoda.nets.model import Identity, save_model
+from pagoda.nets.objectives import Objective
+from pagoda.nets.resume import Checkpoints
+from pagoda.nets.training import Training
+from pagoda.run.command import main, option
+from pagoda.run.fingerprint import fingerprint
+from pagoda.run.launch import launch
+from pagoda.run.lock import sole_writer
 
 PERTURBED = {
     "gaussian": ("noisy_accuracy", "gaussian"),

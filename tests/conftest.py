@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
+from pagoda.data.dataset import read_description
+from pagoda.nets.architectures import build_seeded
+from pagoda.nets.model import Identity, save_model
 from steps import fetch
-from steps.data.dataset import read_description
-from steps.nets.architectures import build_seeded
-from steps.nets.model import Identity, save_model
 
 ROOT = Path(__file__).parents[1]
 ODD = '-a "cat\'s" <script>{x}\\ $x^ 100% & 猫'
@@ -88,7 +88,7 @@ def run_step(step: str, *flags: object, cwd: Path = ROOT, **kwargs) -> subproces
 
 
 def copy_project(to: Path) -> Path:
-    """Copy what a run needs (workflow, steps, environments) to `to`."""
-    for name in ("workflow", "steps", "envs"):
+    """Copy what a run needs (workflow, pagoda, steps, environments) to `to`."""
+    for name in ("workflow", "pagoda", "steps", "envs"):
         shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
     return to

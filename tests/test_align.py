@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from pagoda.data.ascents import read_ascent
+from pagoda.data.dataset import Split
+from pagoda.errors import BadInput
+from pagoda.nets.judges import fit_judges
+from pagoda.nets.model import load_model
 from steps import align, ascend
-from steps.data.ascents import read_ascent
-from steps.data.dataset import Split
-from steps.nets.judges import fit_judges
-from steps.nets.model import load_model
-from steps.run.errors import BadInput
 from tests.conftest import write_model
 
 

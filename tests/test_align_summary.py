@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pagoda.errors import BadInput
 from steps import align_summary
-from steps.run.errors import BadInput
 
 COLUMNS = ["contrastive", "saliency", "high_frequency"]
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from pagoda.data.ascents import read_ascent
+from pagoda.data.dataset import Split
+from pagoda.errors import BadInput
+from pagoda.maths.ascent import log_score
+from pagoda.nets.model import load_model
 from steps import ascend
-from steps.data.ascents import read_ascent
-from steps.data.dataset import Split
-from steps.maths.ascent import log_score
-from steps.nets.model import load_model
-from steps.run.errors import BadInput
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ import pytest
 import safetensors.torch
 from scipy.stats import norm
 
+from pagoda.errors import BadInput
+from pagoda.maths.confidence import difference_interval
+from pagoda.nets.architectures import build
+from pagoda.nets.model import read_identity, save_model
 from steps import certificates, certified_accuracy, certify
-from steps.maths.confidence import difference_interval
-from steps.nets.architectures import build
-from steps.nets.model import read_identity, save_model
-from steps.run.errors import BadInput
 from tests.conftest import run_step, write_model
 
 COHEN = ["idx", "label", "predict", "radius", "correct", "time"]

@@ -15,13 +15,13 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib import colors
 from PIL import Image
 
+from pagoda.data.ascents import read_ascent, write_ascent
+from pagoda.errors import BadInput
+from pagoda.figures.grid import _headings, enlarged, scale_of
+from pagoda.figures.style import view_colour
+from pagoda.figures.text import shortened, width_of, wrapped
+from pagoda.run.settings import class_in_path
 from steps import animation, gradients, measures
-from steps.data.ascents import read_ascent, write_ascent
-from steps.figures.grid import _headings, enlarged, scale_of
-from steps.figures.text import shortened, width_of, wrapped
-from steps.run.errors import BadInput
-from steps.run.figure import view_colour
-from steps.run.settings import class_in_path
 from tests.conftest import ROOT
 from tests.test_montage import ODD, SIDE, VIEWS, assert_table, invented, place
 

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pagoda.data.ascents import Ascent, Settings, write_ascent
+from pagoda.errors import BadInput
 from steps import gallery
-from steps.data.ascents import Ascent, Settings, write_ascent
-from steps.run.errors import BadInput
 
 CLASSES = ("cat & dog", 'a/b "quoted", 1', "<script>window.hacked = 1</script>", "猫 nan%20#&=")
 VIEWS = (("standard", 0.0, "images"), ("adversarial-1", 0.0, "images"), ("gaussian-0.5", 0.5, "images"),

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pagoda.data.ascents import Ascent, Settings, read_ascent, write_ascent
+from pagoda.errors import BadInput
+from pagoda.figures import designs
+from pagoda.figures.grid import enlarged, scale_of
 from steps import ascend, montage
-from steps.data.ascents import Ascent, Settings, read_ascent, write_ascent
-from steps.figures import designs
-from steps.figures.grid import enlarged, scale_of
-from steps.run.errors import BadInput
 
 SIDE, SOURCES, FRAMES = 6, 10, 3
 ODD = ("a b", 'it\'s "x"', "back\\slash", "<script>alert(1)</script>", "$x$", "名前", "&amp;", "ß/ö", "nan", "-" * 90)

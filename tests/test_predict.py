@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from pagoda.errors import BadInput
+from pagoda.maths.certification import ABSTAIN
+from pagoda.maths.prediction import Poll
 from steps import predict
-from steps.maths.certification import ABSTAIN
-from steps.maths.prediction import Poll
-from steps.run.errors import BadInput
 
 
 @pytest.fixture

@@ -7,29 +7,31 @@ import sys
 import pytest
 import yaml
 
-from steps.run.fingerprint import direct_imports
+from pagoda.run.fingerprint import direct_imports
 from tests.conftest import ROOT
 
-SOURCES = sorted((ROOT / "steps").rglob("*.py"))
-MAY_IMPORT = {
-    "top": {"figures", "data", "nets", "run", "maths"},
-    "figures": {"figures", "data", "run", "maths"},
-    "data": {"data", "run", "maths"},
-    "run": {"run"},
-    "maths": {"maths"},
-}
-MAY_IMPORT["nets"] = {"nets", "data", "run", "maths"}
+SOURCES = sorted([*(ROOT / "pagoda").rglob("*.py"), *(ROOT / "steps").rglob("*.py")])
+LAYERS = (
+    *("pagoda.errors", "pagoda.log", "pagoda.files", "pagoda.memory", "pagoda.device", "pagoda.maths", "pagoda.data"),
+    *("pagoda.nets", "pagoda.figures", "pagoda.page", "pagoda.run", "pagoda", "steps"),
+)
+"""From the bottom up: a module imports its own layer and those before it."""
 PACKAGE_OF = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml"}
+
+
+def layer_of(module: str) -> int:
+    return max(
+        (number for number, name in enumerate(LAYERS) if f"{module}.".startswith(f"{name}.")),
+        key=lambda number: len(LAYERS[number]),
+    )
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_down_only(path):
-    layer = path.parent.name if path.parent.name != "steps" else "top"
-    imported = {name.split(".")[1] for name in direct_imports(path, "steps") if "." in name}
-    layers = {name if name in MAY_IMPORT else "top" for name in imported}
-    # settings is read by the workflow alone, which plans with the class names and checks the rule of certify.
-    allowed = MAY_IMPORT[layer] | ({"data", "maths"} if path.name == "settings.py" else set())
-    assert layers <= allowed, f"{path.name} imports from {layers - allowed}"
+    own = layer_of(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"))
+    imported = {name for name in direct_imports(path) if name not in ("pagoda", "steps")}  # their packages come along
+    above = {name for name in imported if layer_of(name) > own}
+    assert not above, f"{path.relative_to(ROOT)} imports {above}"
 
 
 @pytest.mark.parametrize("step", ["ascend", "certify", "train"])
@@ -67,7 +69,7 @@ def test_the_conda_environment_has_the_locked_versions_of_all_that_steps_import(
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module.split(".")[0])
-    third_party = imported - set(sys.stdlib_module_names) - {"steps"}
+    third_party = imported - set(sys.stdlib_module_names) - {"pagoda", "steps"}
     assert {PACKAGE_OF.get(name, name) for name in third_party} == set(conda)
 
 

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 import torch
 
+from pagoda.errors import BadInput
+from pagoda.nets.model import load_model
+from pagoda.run.lock import sole_writer
 from steps import train
-from steps.nets.model import load_model
-from steps.run.errors import BadInput
-from steps.run.lock import sole_writer
 from tests.conftest import ROOT, run_step
 
 SMALL = {

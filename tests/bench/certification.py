@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from scipy import special, stats
 
+from pagoda.data.dataset import Split
+from pagoda.device import pick_device
+from pagoda.maths.certification import Count, Rule, enough_draws
+from pagoda.maths.confidence import lower_bound
+from pagoda.maths.smoothing import Work, count_votes
+from pagoda.nets.model import BaseClassifier, load_model
 from steps import fetch, train
-from steps.data.dataset import Split
-from steps.maths.certification import Count, Rule, enough_draws
-from steps.maths.confidence import lower_bound
-from steps.maths.smoothing import Work, count_votes
-from steps.nets.model import BaseClassifier, load_model
-from steps.run.device import pick_device
 from tests.conftest import ROOT
 
 SIGMA, N, ALPHA = 0.5, 100_000, 0.001
@@ -184,7 +184,7 @@ def rebuilt(model: Path) -> torch.nn.Module:
     """Return the network of a model file as it was trained: batch-norms on their own, in float32."""
     import safetensors.torch
 
-    from steps.nets.architectures import build
+    from pagoda.nets.architectures import build
 
     network = build("resnet20", 10, 1)
     network.load_state_dict(safetensors.torch.load_file(model))

@@ -20,14 +20,14 @@ from PIL import Image
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from pagoda.data.batches import Augmentation, batches, epoch_order, stream
+from pagoda.data.dataset import Pictures, Split, write_dataset
+from pagoda.device import pick_device, pick_precision
+from pagoda.maths.ascent import ascend
+from pagoda.nets.architectures import build_seeded
+from pagoda.nets.model import BaseClassifier, Identity, load_model, save_model
+from pagoda.nets.training import Training
 from steps import fetch
-from steps.data.batches import Augmentation, batches, epoch_order, stream
-from steps.data.dataset import Pictures, Split, write_dataset
-from steps.maths.ascent import ascend
-from steps.nets.architectures import build_seeded
-from steps.nets.model import BaseClassifier, Identity, load_model, save_model
-from steps.nets.training import Training
-from steps.run.device import pick_device, pick_precision
 from tests.bench.certification import PEERS
 from tests.conftest import ROOT
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from pagoda.data.batches import Augmentation, batches, epoch_order, random_crop, resident, shift_and_flip, stream
+from pagoda.data.dataset import Split
+from pagoda.maths.randomness import generator
+from pagoda.maths.share import Share
 from steps import fetch
-from steps.data.batches import Augmentation, batches, epoch_order, random_crop, resident, shift_and_flip, stream
-from steps.data.dataset import Split
-from steps.maths.randomness import generator
-from steps.maths.share import Share
 
 CPU = torch.device("cpu")
 
@@ -93,14 +93,14 @@ def test_without_augmentation_batches_are_the_pictures(split):
 def test_many_pictures_are_looked_at_a_part_at_a_time(split, monkeypatch):
     places = torch.tensor([3, 1, 7, 2, 5])
     assert [len(part) for part in split.parts(places)] == [5]
-    monkeypatch.setattr("steps.data.dataset.TOGETHER", 2 * 3 * 16 * 16 + 1)
+    monkeypatch.setattr("pagoda.data.dataset.TOGETHER", 2 * 3 * 16 * 16 + 1)
     parts = list(split.parts(places))
     assert [len(part) for part in parts] == [2, 2, 1] and torch.equal(torch.cat(parts), split.images(places))
 
 
 @pytest.mark.parametrize(("free", "where"), [(200, "meta"), (199, "cpu")])
 def test_pixels_stay_beside_a_gpu_that_they_would_fill(monkeypatch, free, where):
-    monkeypatch.setattr("steps.data.batches.free_memory", lambda device: free)
+    monkeypatch.setattr("pagoda.data.batches.free_memory", lambda device: free)
     pixels = torch.zeros(100, dtype=torch.uint8)
     assert resident(pixels, torch.device("meta")).device.type == where
     assert resident(pixels, CPU) is pixels
@@ -108,7 +108,7 @@ def test_pixels_stay_beside_a_gpu_that_they_would_fill(monkeypatch, free, where)
 
 @pytest.mark.parametrize("free", [0, 10**9])
 def test_batches_come_to_the_device_from_wherever_the_pixels_are(split, monkeypatch, free):
-    monkeypatch.setattr("steps.data.batches.free_memory", lambda device: free)
+    monkeypatch.setattr("pagoda.data.batches.free_memory", lambda device: free)
     ((x, y),) = batches(split, [torch.tensor([3, 1])], device=torch.device("meta"))
     assert (x.device.type, y.device.type, tuple(x.shape), x.dtype) == ("meta", "meta", (2, 3, 16, 16), torch.float32)
 

@@ -12,11 +12,11 @@ from sklearn.datasets import load_digits
 from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
+from pagoda.data.batches import batches
+from pagoda.data.classes import KNOWN
+from pagoda.data.dataset import Pictures, Split, read_description, write_dataset
+from pagoda.errors import BadInput
 from steps import fetch
-from steps.data.batches import batches
-from steps.data.classes import KNOWN
-from steps.data.dataset import Pictures, Split, read_description, write_dataset
-from steps.run.errors import BadInput
 from tests.conftest import ODD
 
 
@@ -79,7 +79,7 @@ def test_a_description_from_before_resize_is_read(tmp_path):
 
 def test_arrays_larger_than_memory_are_refused_before_a_picture_is_decoded(tmp_path, folder, monkeypatch):
     (folder / "train" / "dog" / "3.png").write_bytes(b"no picture")
-    monkeypatch.setattr("steps.data.sources.machine_memory", lambda: 28 * 3 * 16 * 16 - 1)
+    monkeypatch.setattr("pagoda.data.sources.machine_memory", lambda: 28 * 3 * 16 * 16 - 1)
     said = r"pictures: 28 pictures of 16 x 16 pixels take 0\.0 GB as arrays, more than .*: set `storage: files`$"
     with pytest.raises(BadInput, match=said):
         fetched(tmp_path, kind="imagefolder", root=folder, size=16)

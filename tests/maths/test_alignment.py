@@ -3,14 +3,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from steps.maths.alignment import (
+from pagoda.maths.alignment import (
     WHITE_NOISE,
     contrastive_cosine,
     high_frequency_fraction,
     radial_spectrum,
     saliency_cosine,
 )
-from steps.maths.ascent import log_score_and_gradient
+from pagoda.maths.ascent import log_score_and_gradient
 
 
 def noise(*shape, seed=0):

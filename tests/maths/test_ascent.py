@@ -4,8 +4,8 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from steps.maths.ascent import ascend, draw_parts, log_score, log_score_and_gradient
-from steps.maths.ball import norms
+from pagoda.maths.ascent import ascend, draw_parts, log_score, log_score_and_gradient
+from pagoda.maths.ball import norms
 
 SHAPE = (1, 4, 4)
 WEIGHT = torch.randn(16, generator=torch.Generator().manual_seed(0)) * 0.7

@@ -1,6 +1,6 @@
 import torch
 
-from steps.maths.ball import climb, norms, project, unit
+from pagoda.maths.ball import climb, norms, project, unit
 
 
 def test_projection_is_the_nearest_point_of_the_ball():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from steps.maths.bootstrap import mean_interval
+from pagoda.maths.bootstrap import mean_interval
 
 
 def test_the_interval_is_that_of_the_normal_distribution_where_there_are_many():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from steps.maths.certification import ABSTAIN, LOOKS, Count, Rule, certified_radius, default_looks, enough_draws
+from pagoda.maths.certification import ABSTAIN, LOOKS, Count, Rule, certified_radius, default_looks, enough_draws
 
 TRUE = (0.5, 0.69, 0.9, 0.99, 0.999, 0.9999)
 """Probabilities of the top class."""

@@ -2,7 +2,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from steps.maths.confidence import difference_interval, interval, lower_bound
+from pagoda.maths.confidence import difference_interval, interval, lower_bound
 
 CASES = [(0, 10), (1, 10), (5, 10), (9, 10), (10, 10), (990, 1000), (99_999, 100_000), (100_000, 100_000)]
 

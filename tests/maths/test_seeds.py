@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from steps.maths.seeds import RIDGE, class_seeds
+from pagoda.maths.seeds import RIDGE, class_seeds
 
 
 def test_seeds_have_the_mean_and_the_covariance_of_their_class():

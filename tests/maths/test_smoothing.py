@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy import stats
 
-from steps.maths.certification import ABSTAIN, Count, Rule
-from steps.maths.smoothing import CHUNK, Work, certify, count_votes, noise_chunk
-from steps.maths.soft import log_soft_score
+from pagoda.maths.certification import ABSTAIN, Count, Rule
+from pagoda.maths.smoothing import CHUNK, Work, certify, count_votes, noise_chunk
+from pagoda.maths.soft import log_soft_score
 
 SHAPE = (1, 4, 4)
 

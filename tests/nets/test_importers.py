@@ -6,11 +6,11 @@ from argparse import Namespace
 import pytest
 import torch
 
+from pagoda.errors import BadInput
+from pagoda.nets.architectures import build_seeded
+from pagoda.nets.importers import FORMATS, fit, read_checkpoint
+from pagoda.nets.model import load_model
 from steps import import_model
-from steps.nets.architectures import build_seeded
-from steps.nets.importers import FORMATS, fit, read_checkpoint
-from steps.nets.model import load_model
-from steps.run.errors import BadInput
 
 MEAN, STD = (0.3,), (0.4,)
 

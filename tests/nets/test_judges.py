@@ -1,8 +1,8 @@
 import numpy as np
 import torch
 
-from steps.data.dataset import Split
-from steps.nets.judges import JUDGES, fit_judges
+from pagoda.data.dataset import Split
+from pagoda.nets.judges import JUDGES, fit_judges
 
 
 def test_judges_know_digits_that_they_have_not_seen_and_are_the_same_again(dataset):

@@ -4,10 +4,10 @@ import pytest
 import safetensors.torch
 import torch
 
-from steps.data.dataset import read_description
-from steps.nets.architectures import ARCHITECTURES, build, build_seeded, fold_batch_norms
-from steps.nets.model import check_fits, load_model
-from steps.run.errors import BadInput
+from pagoda.data.dataset import read_description
+from pagoda.errors import BadInput
+from pagoda.nets.architectures import ARCHITECTURES, build, build_seeded, fold_batch_norms
+from pagoda.nets.model import check_fits, load_model
 from tests.conftest import write_model
 
 CPU = torch.device("cpu")

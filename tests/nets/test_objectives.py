@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from steps.maths.ball import norms
-from steps.maths.randomness import generator
-from steps.nets.objectives import Objective, draw
-from steps.nets.objectives import perturb as perturb_drawn
-from steps.run.errors import BadInput
+from pagoda.errors import BadInput
+from pagoda.maths.ball import norms
+from pagoda.maths.randomness import generator
+from pagoda.nets.objectives import Objective, draw
+from pagoda.nets.objectives import perturb as perturb_drawn
 
 
 class Linear(torch.nn.Module):

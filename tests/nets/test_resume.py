@@ -1,6 +1,6 @@
 import torch
 
-from steps.nets.resume import Checkpoints
+from pagoda.nets.resume import Checkpoints
 
 
 def save(folder, *progress):

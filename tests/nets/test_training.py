@@ -3,9 +3,9 @@ import logging
 import pytest
 import torch
 
-from steps.nets.model import Identity
-from steps.nets.training import Training
-from steps.run.errors import BadInput
+from pagoda.errors import BadInput
+from pagoda.nets.model import Identity
+from pagoda.nets.training import Training
 
 CPU = torch.device("cpu")
 SMOOTHADV = {"name": "smoothadv", "sigma": 0.5, "epsilon": 0.5, "attack_steps": 2, "attack_step": 0.3, "draws": 2}

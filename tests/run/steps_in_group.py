@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-from steps.run.group import joined
+from pagoda.nets.group import joined
 from tests.nets.test_training import OBJECTIVES, small_training, take_steps
 
 if __name__ == "__main__":

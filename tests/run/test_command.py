@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from steps.run.command import main, option
-from steps.run.errors import BadInput
-from steps.run.fingerprint import fingerprint
+from pagoda.errors import BadInput
+from pagoda.run.command import main, option
+from pagoda.run.fingerprint import fingerprint
 from tests.conftest import run_step
 
 

@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from steps.run.errors import BadInput
-from steps.run.files import file_hash, replacing, write_text
+from pagoda.errors import BadInput
+from pagoda.files import file_hash, replacing, write_text
 from tests.conftest import ROOT
 
 
@@ -24,7 +24,7 @@ def test_a_full_disk_leaves_the_previous_file(tmp_path):
     write_text(path, "old")
     # The system refuses to let files grow beyond 1,000 bytes.
     code = (
-        "import resource, sys; from steps.run.files import write_text; from pathlib import Path\n"
+        "import resource, sys; from pagoda.files import write_text; from pathlib import Path\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         f"write_text(Path({str(path)!r}), 'x' * 10_000)"
     )

@@ -1,14 +1,25 @@
 import pytest
 
-from steps.run.fingerprint import SILENT, _parse, _syntax, fingerprint, import_closure
+from pagoda.run.fingerprint import _parse, fingerprint, import_closure
 
+STEP = '''"""Step."""
+import math
+from pagoda.maths import ball
+
+
+def run(a=option("a number", 1)):
+    logger.info("begins")
+    if a < 0:
+        raise BadInput("must be 0 or above")
+    return ball.f(a)
+'''
 BASE = {
-    "pack/__init__.py": '"""Pack."""\n',
-    "pack/step.py": '"""Step."""\nimport math\nfrom pack.maths import ball\n\n\ndef run():\n    return ball.f(1)\n',
-    "pack/maths/__init__.py": "",
-    "pack/maths/ball.py": 'def f(x):\n    """Double."""\n    from pack import late\n\n    return 2 * x + late.k\n',
-    "pack/late.py": "k = 1\n",
-    "pack/other.py": "k = 2\n",
+    "pagoda/__init__.py": '"""Pagoda."""\n',
+    "pagoda/step.py": STEP,
+    "pagoda/maths/__init__.py": "",
+    "pagoda/maths/ball.py": 'def f(x):\n    """Double."""\n    from pagoda import late\n\n    return 2 * x + late.k\n',
+    "pagoda/late.py": "k = 1\n",
+    "pagoda/other.py": "k = 2\n",
 }
 
 
@@ -17,12 +28,13 @@ def of(tmp_path):
     """Write the package with some files changed and return the fingerprint of its step."""
 
     def write(**changed):
-        for path, text in (BASE | {f"pack/{name}.py".replace("__", "/"): new for name, new in changed.items()}).items():
+        for path, text in (
+            BASE | {f"pagoda/{name}.py".replace("__", "/"): new for name, new in changed.items()}
+        ).items():
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_text(text)
         _parse.cache_clear()
-        _syntax.cache_clear()
-        return fingerprint("pack.step", tmp_path)
+        return fingerprint("pagoda.step", tmp_path)
 
     return write
 
@@ -30,24 +42,37 @@ def of(tmp_path):
 def test_comments_docstrings_and_layout_do_not_count(of):
     before = of()
     assert (
-        of(maths__ball='def f(x):  # note\n    """Twice."""\n    from pack import late\n    return 2*x + late.k\n')
+        of(maths__ball='def f(x):  # note\n    """Twice."""\n    from pagoda import late\n    return 2*x + late.k\n')
         == before
     )
-    assert of(step='"""Other words."""\n' + BASE["pack/step.py"].partition("\n")[2]) == before
+    assert of(step='"""Other words."""\n' + STEP.partition("\n")[2]) == before
 
 
 def test_formulas_count_wherever_they_are_imported_from(of):
     before = of()
-    assert of(maths__ball=BASE["pack/maths/ball.py"].replace("2 * x", "3 * x")) != before
+    assert of(maths__ball=BASE["pagoda/maths/ball.py"].replace("2 * x", "3 * x")) != before
     assert of(late="k = 5\n") != before
     assert of(other="k = 5\n") == before
 
 
-def test_what_reaches_no_result_is_known_by_its_name():
-    assert import_closure("steps.train") >= SILENT
+@pytest.mark.parametrize("words", ["a number", "begins", "must be 0 or above"], ids=["help", "log line", "error"])
+def test_words_for_people_do_not_count(of, words):
+    before = of()
+    assert of(step=STEP.replace(words, "other words")) == before
+
+
+def test_values_and_conditions_count(of):
+    before = of()
+    assert of(step=STEP.replace("a < 0", "a < 1")) != before
+    assert of(step=STEP.replace(", 1)", ", 2)")) != before
+
+
+def test_the_frame_of_a_step_does_not_count(of):
+    before = of(step="from pagoda.run import lock\n" + STEP, run__lock="k = 1\n")
+    assert of(step="from pagoda.run import lock\n" + STEP, run__lock="k = 2\n") == before
 
 
 def test_the_closure_of_a_step_is_what_it_imports():
     closure = import_closure("steps.train")
-    assert {"steps.nets.objectives", "steps.maths.ball", "steps.run.files"} <= closure
-    assert not closure & {"steps.maths.ascent", "steps.montage", "steps.data.sources", "steps.run.figure"}
+    assert {"pagoda.nets.objectives", "pagoda.maths.ball", "pagoda.files"} <= closure
+    assert not closure & {"pagoda.maths.ascent", "steps.montage", "pagoda.data.sources", "pagoda.figures.style"}

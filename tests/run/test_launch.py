@@ -12,16 +12,16 @@ import psutil
 import pytest
 import torch
 
+from pagoda.errors import BadInput
+from pagoda.nets.model import load_model
+from pagoda.run.command import _parser
+from pagoda.run.launch import flags_of, launch
 from steps import train
-from steps.nets.model import load_model
-from steps.run.command import _parser
-from steps.run.errors import BadInput
-from steps.run.launch import flags_of, launch
 from tests.conftest import ROOT, run_step
 from tests.nets.test_training import small_training, take_steps
 from tests.test_train import config
 
-START = "import sys; from steps.run.launch import start; sys.exit(start(sys.argv[2:], int(sys.argv[1]), []))"
+START = "import sys; from pagoda.run.launch import start; sys.exit(start(sys.argv[2:], int(sys.argv[1]), []))"
 
 
 def several(processes: int, *words: object) -> subprocess.Popen:
@@ -107,7 +107,7 @@ def test_when_one_is_killed_all_end_and_the_same_command_goes_on_in_any_number(s
     process = several(2, "steps.train", *flags_of(asked))
     wait_for(checkpoint_in(asked.out.parent))
     started = psutil.Process(process.pid).children(recursive=True)
-    workers = [one for one in started if "steps.train" in one.cmdline() and "steps.run.launch" not in one.cmdline()]
+    workers = [one for one in started if "steps.train" in one.cmdline() and "pagoda.run.launch" not in one.cmdline()]
     assert len(workers) == 2
     (workers[1] if which == "a process" else process).kill()
     status, said = finished(process)

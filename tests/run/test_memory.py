@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
+from pagoda.errors import BadInput
+from pagoda.memory import MicroBatch, in_parts, is_out_of_memory, machine_memory
 from steps import align, ascend, certify, predict
-from steps.run.errors import BadInput
-from steps.run.memory import MicroBatch, in_parts, is_out_of_memory, machine_memory
 from tests.test_align import ascents
 
 WORDS = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12"

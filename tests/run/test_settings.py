@@ -4,12 +4,12 @@ import dataclasses
 import pytest
 import yaml
 
+from pagoda.device import PRECISIONS
+from pagoda.errors import BadInput
+from pagoda.nets.architectures import ARCHITECTURES
+from pagoda.nets.objectives import OBJECTIVES
+from pagoda.run.settings import NEEDS, certified_views, check_config, model_name
 from steps import ascend, certify, fetch, train
-from steps.nets.architectures import ARCHITECTURES
-from steps.nets.objectives import OBJECTIVES
-from steps.run.device import PRECISIONS
-from steps.run.errors import BadInput
-from steps.run.settings import NEEDS, certified_views, check_config, model_name
 from tests.conftest import ROOT
 
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.yaml"

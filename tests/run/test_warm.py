@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from steps.run.warm import VARIABLE, warm
+from pagoda.run.warm import VARIABLE, warm
 from tests.conftest import ROOT, run_step
 
 ASCENT = ["--target=3", "--sigma=0.5", "--epsilon=1", "--images=4", "--steps=3", "--step=0.5", "--draws=4"]

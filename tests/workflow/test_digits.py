@@ -13,8 +13,8 @@ import pytest
 import torch
 import yaml
 
-from steps.nets.architectures import build_seeded
-from steps.run.settings import class_in_path
+from pagoda.nets.architectures import build_seeded
+from pagoda.run.settings import class_in_path
 from tests.conftest import ODD, ROOT, copy_project
 
 TINY = {
@@ -160,12 +160,12 @@ def test_without_anything_to_certify_there_is_no_certified_accuracy(tmp_path):
 @pytest.mark.parametrize(
     ("file", "old", "new", "jobs"),
     [
-        ("steps/maths/ascent.py", "weights = parts.softmax(dim=0)", "weights = parts.exp()", ALL_ASCENTS),
-        ("steps/maths/ascent.py", "import math\n", "# A comment.\nimport math\n", {}),
-        ("steps/maths/ascent.py", '"""Targeted ascent', '"""Ascent', {}),
-        ("steps/maths/confidence.py", "(1 - coverage) / 2", "(1 - coverage) / 3", None),
+        ("pagoda/maths/ascent.py", "weights = parts.softmax(dim=0)", "weights = parts.exp()", ALL_ASCENTS),
+        ("pagoda/maths/ascent.py", "import math\n", "# A comment.\nimport math\n", {}),
+        ("pagoda/maths/ascent.py", '"""Targeted ascent', '"""Ascent', {}),
+        ("pagoda/maths/confidence.py", "(1 - coverage) / 2", "(1 - coverage) / 3", None),
         (
-            "steps/figures/designs.py",
+            "pagoda/figures/designs.py",
             "SOURCES = 8",
             "SOURCES = 9",
             MONTAGES | {"montage_headline": 1, "montage_animation": 2},

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
+from pagoda.data.ascents import read_ascent
+from pagoda.data.dataset import Split
 from steps import certify
-from steps.data.ascents import read_ascent
-from steps.data.dataset import Split
 from tests.conftest import copy_project
 from tests.workflow.test_digits import snakemake, write_config
 

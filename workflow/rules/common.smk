@@ -18,12 +18,12 @@ ROOT = Path(workflow.basedir).parent
 sys.path.insert(0, str(ROOT))
 os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])}
 
-from steps.data.classes import class_names
-from steps.run.errors import BadInput
-from steps.run.files import write_text
-from steps.run.fingerprint import fingerprint
-from steps.run.warm import warm
-from steps.run.settings import certified_views, check_config, class_in_path, model_name, view_path
+from pagoda.data.classes import class_names
+from pagoda.errors import BadInput
+from pagoda.files import write_text
+from pagoda.run.fingerprint import fingerprint
+from pagoda.run.warm import warm
+from pagoda.run.settings import certified_views, check_config, class_in_path, model_name, view_path
 
 RESERVED = ("all", "unknown_target", "fetch", "train", "certify", "certificates", "certified_accuracy", "predict")
 RESERVED += ("ascend", "align", "align_summary", "gradients", "measures", "gallery")

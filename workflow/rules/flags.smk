@@ -140,5 +140,5 @@ def gallery_flags(wildcards):
 
 def page_hash():
     """Return what identifies the page's template, style sheet and script."""
-    files = sorted((ROOT / "steps" / "page").iterdir())
+    files = sorted((ROOT / "pagoda" / "page").iterdir())
     return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:12]

@@ -1,0 +1,151 @@
+"""A fetched dataset: ``dataset.json`` and the four arrays beside it, and batches of pictures from them.
+
+Pictures come out as float32 tensors [B, C, size, size] with values in [0, 1].
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pagoda.data.decode import centre_crop, centre_square, decode
+from pagoda.errors import BadInput
+from pagoda.files import replacing, write_text
+
+TOGETHER = 2**24
+"""Values of pictures in memory at once as floats, where many are looked at: 64 MB."""
+CHUNK = 2**20
+"""Bytes of a file that are read at once."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One split: `images` is uint8 [N, C, size, size], or N paths below the root in UTF-8; `labels` is int64 [N]."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``dataset.json`` says.
+
+    `storage` is "arrays" (pixels lie in the .npy files) or "files" (paths below `root` do). `mean` and `std` are a
+    channel's, in units of [0, 1]. `fingerprint` identifies pictures, labels and their order (pictures that are files:
+    by their names, sizes and times of change). `resize` is the shorter side, in pixels, to which pictures that are
+    files are scaled before their centre is cut out; 0 is `size` itself.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    storage: str
+    root: str
+    train: int
+    test: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fingerprint: str
+    resize: int = 0
+
+
+def split_paths(description: Path, split: str) -> tuple[Path, Path]:
+    """Return the paths of the images and the labels of a split, beside its ``dataset.json``."""
+    return description.with_name(f"{split}_images.npy"), description.with_name(f"{split}_labels.npy")
+
+
+def write_dataset(path: Path, splits: dict[str, Pictures], **facts) -> Description:
+    """Write ``dataset.json`` at `path` and the arrays beside it; `facts` are Description's that pictures don't tell."""
+    # The root is left out: the same pictures in another folder are the same data.
+    digest = hashlib.sha256(repr(sorted((k, v) for k, v in facts.items() if k != "root")).encode())
+    for split in ("train", "test"):
+        for target, array in zip(split_paths(path, split), (splits[split].images, splits[split].labels), strict=True):
+            with replacing(target) as beside:
+                np.save(beside, array)
+                with beside.open("rb") as file:
+                    while part := file.read(CHUNK):
+                        digest.update(part)
+        if facts["storage"] == "files":
+            for name in splits[split].images:
+                status = (Path(facts["root"]) / name.decode()).stat()
+                digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
+    sizes = {split: len(pictures.labels) for split, pictures in splits.items()}
+    described = Description(**facts, **sizes, fingerprint=digest.hexdigest()[:12])
+    write_text(path, json.dumps(asdict(described), indent=1, ensure_ascii=False) + "\n")
+    return described
+
+
+def read_description(path: Path) -> Description:
+    """Read a ``dataset.json``. Raises BadInput where it is missing or something else."""
+    try:
+        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+        return Description(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+        )
+    except FileNotFoundError:
+        raise BadInput(f"no dataset at {path}: the fetch step writes it") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path} is not a dataset.json that the fetch step wrote: {error}") from None
+
+
+class Split:
+    """The pictures and labels of one split, in their fixed order.
+
+    `labels` is int64 [N]. `pixels` is uint8 [N, C, size, size], mapped from disk, or None where pictures are files.
+    """
+
+    def __init__(self, path: Path, split: str):
+        """Open split "train" or "test" of the dataset whose ``dataset.json`` is at `path`."""
+        self.description = read_description(path)
+        images_path, labels_path = split_paths(Path(path), split)
+        self.labels = torch.from_numpy(np.load(labels_path))
+        # Copy-on-write: pages are shared with other jobs, and PyTorch wants an array that could be written to.
+        self._images = np.load(images_path, mmap_mode="c")
+        self.pixels = torch.from_numpy(self._images) if self.description.storage == "arrays" else None
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.labels)
+
+    def path(self, place: int) -> Path:
+        """Return the path of the picture at `place`, where pictures are files."""
+        return Path(self.description.root) / self._images[place].decode()
+
+    def centre(self, picture: Image.Image) -> Image.Image:
+        """Return the square of `size` pixels that stands for a picture where nothing is drawn."""
+        size, resize = self.description.size, self.description.resize
+        return centre_crop(picture, size, resize) if resize else centre_square(picture, size)
+
+    def images(self, places: Tensor | list[int]) -> Tensor:
+        """Return the pictures at `places` (int64 [B]), centred: float32 [B, C, size, size] in [0, 1]."""
+        places = torch.as_tensor(places)
+        if self.pixels is not None:
+            return self.pixels[places].float() / 255
+        paths = [self.path(place) for place in places.tolist()]
+        # Threads, because decoding lets go of Python's lock; as many as the step computes with.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            decoded = list(pool.map(lambda path: decode(path, self.centre), paths))
+        return torch.from_numpy(np.stack(decoded)).float() / 255
+
+    def parts(self, places: Tensor) -> Iterator[Tensor]:
+        """Yield the pictures at `places`, int64 [B], as `images` does, some at a time: TOGETHER values at most."""
+        one = self.description.channels * self.description.size**2
+        for some in places.split(max(1, min(1000, TOGETHER // one))):
+            yield self.images(some)
+
+    def every(self, count: int) -> list[int]:
+        """Return the places of `count` pictures spread evenly over the split (of all, where it has no more)."""
+        count = min(count, len(self))
+        return [k * len(self) // count for k in range(count)]
+
+    def first_of_others(self, label: int, count: int) -> list[int]:
+        """Return the places of the first `count` pictures whose class is not `label`."""
+        return torch.nonzero(self.labels != label).flatten()[:count].tolist()

@@ -1,0 +1,59 @@
+"""Captions: what was done, with every value that decides the pictures."""
+
+from pagoda.data.ascents import Ascent
+
+P = "p̄ₜ"
+"""The smoothed classifier's probability of the target class, as figures write it."""
+SOURCES = {
+    "images": "Sources: the first test images of other classes.",
+    "seeds": "Seeds: draws from the Gaussian fitted to the training images of the target class.",
+    "noise": "Sources: noise.",
+}
+
+
+def made_by(ascents: list[Ascent], *, draws: bool = True) -> str:
+    """Return how ascents were made: ε, steps, σ, N, seed, sources, models and their hashes.
+
+    Without `draws`, N is left out: a heading says it.
+    """
+    settings = [ascent.settings for ascent in ascents]
+    smoothed = [s for s in settings if s.sigma]
+    sentences = [
+        f"Targeted L2 ascent on log {P}, ε = {_listed(s.epsilon for s in settings)} in pixel values "
+        f"(RMS per pixel, ε/√d: {_listed(round(a.rms, 3) for a in ascents)}), "
+        f"{_listed(s.steps for s in settings)} steps of {_listed(s.step for s in settings)}, "
+        f"seed {_listed(s.seed for s in settings)}."
+    ]
+    if smoothed:
+        count = f"N = {_listed(s.draws for s in smoothed)} fresh noise draws a step" if draws else "N as headed"
+        sentences.append(f"Smoothed with σ = {_listed(s.sigma for s in smoothed)}, {count}.")
+    sentences += [SOURCES[start] for start in dict.fromkeys(s.start for s in settings)]
+    return " ".join([*sentences, f"Models: {models_of((s.model, s.model_hash) for s in settings)}."])
+
+
+def models_of(models) -> str:
+    """Return the names of models, each with its hash, none twice; `models` are (name, hash) pairs."""
+    return "; ".join(dict.fromkeys(f"{name} {digest}" for name, digest in models))
+
+
+def about_notes(ascents: list[Ascent], judged: bool) -> str:
+    """Return what the notes below the pictures say: p̄_t of the end, and where `judged` the judges' verdict."""
+    checks = _listed(s.check_draws for s in (ascent.settings for ascent in ascents) if s.sigma)
+    of = f" (of smoothed models from {checks} other draws)" if checks else ""
+    source = "Below the source: its class. " if any(ascent.settings.start == "images" for ascent in ascents) else ""
+    left = f"{source}Below each end, left: the model's own {P}{of}"
+    if not judged:
+        return f"{left}."
+    return (
+        f"{left}; right: how many of the judges, which share nothing with the model (nearest neighbours, class "
+        "Gaussians, a net on blurred pictures), see the target class."
+    )
+
+
+def at(ascent: Ascent) -> str:
+    """Return an ascent's epsilon with its root mean square per pixel: "ε = 4 (RMS 0.25)"."""
+    return f"ε = {ascent.settings.epsilon:g} (RMS {ascent.rms:.2g})"
+
+
+def _listed(values) -> str:
+    return ", ".join(f"{value:g}" for value in sorted(set(values)))

@@ -1,0 +1,90 @@
+"""Log lines and progress: on the terminal, or, under Snakemake, in the rule's log file, errors on the terminal too."""
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+logger = logging.getLogger("pagoda")
+
+
+def start_log(path: Path | None) -> None:
+    """Send log lines to standard error, or to a new file at `path`, errors then to both.
+
+    Of the processes that torchrun started, all write to the end of the file; those after the first, warnings alone.
+    """
+    logger.setLevel(logging.WARNING if under_torchrun() and os.environ["RANK"] != "0" else logging.INFO)
+    logger.propagate = False
+    while logger.handlers:
+        old = logger.handlers.pop()
+        old.close()
+    terminal = logging.StreamHandler(sys.stderr)
+    handlers: list[logging.Handler] = [terminal]
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(path, mode="a" if under_torchrun() else "w", encoding="utf-8"))
+        terminal.setLevel(logging.ERROR)
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+        logger.addHandler(handler)
+
+
+def log_file() -> Path | None:
+    """Return the file that log lines go to, or None."""
+    found = [Path(handler.baseFilename) for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+    return found[0] if found else None
+
+
+def under_torchrun() -> bool:
+    """Tell whether torchrun started this process, as one of a group."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and "RANK" in os.environ
+
+
+def bar_wanted() -> bool:
+    """Tell whether a moving progress bar is of use: log lines go to a terminal, and to nothing else."""
+    return len(logger.handlers) == 1 and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
+
+
+class Progress:
+    """Counts work done. On a terminal it is a tqdm bar; elsewhere a line now and then: at each
+    tenth of the work and each note (but 5 s apart), and at least every 2 minutes.
+
+    Args:
+        label: what is being done, e.g. "certify gaussian-0.5".
+        total: how much there is to do.
+        unit: what is counted, e.g. "images".
+        done: how much was done before (by an interrupted run).
+
+    """
+
+    def __init__(self, label: str, total: int, unit: str, done: int = 0):
+        """See the class."""
+        self.label, self.total, self.unit, self.done = label, total, unit, done
+        self._began = self._spoke = time.monotonic()
+        self._first = self._spoken = done
+        self._bar = None
+        if bar_wanted():
+            from tqdm import tqdm
+
+            self._bar = tqdm(desc=label, total=total, unit=f" {unit}", initial=done, dynamic_ncols=True)
+
+    def advance(self, by: int = 1, note: str = "") -> None:
+        """Count `by` more units as done, with a short note on how it goes, e.g. "loss 1.23"."""
+        self.done += by
+        if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(by)
+            if self.done >= self.total:
+                self._bar.close()
+            return
+        now = time.monotonic()
+        silent = now - self._spoke
+        due = note or (self.done - self._spoken) * 10 >= self.total
+        if (due and silent >= 5) or silent >= 120 or self.done >= self.total:
+            rate = (self.done - self._first) / max(now - self._began, 1e-9)
+            logger.info(
+                "%s: %d of %d %s, %.3g %s/s%s",
+                *(self.label, self.done, self.total, self.unit, rate, self.unit, note and f", {note}"),
+            )
+            self._spoke, self._spoken = now, self.done

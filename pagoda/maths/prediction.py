@@ -1,0 +1,55 @@
+"""PREDICT: votes in, the smoothed classifier's class or an abstention out. No network, no noise.
+
+Source: Cohen, Rosenfeld & Kolter 2019 (arXiv 1902.02918), algorithm PREDICT; Hung & Fithian 2019 for its test.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pagoda.maths.certification import ABSTAIN
+
+
+@dataclass
+class Poll:
+    """PREDICT of Cohen et al. 2019: `n` votes on an image, then its class or ABSTAIN. Used as `Count` is.
+
+    With probability at least 1 - alpha it returns the smoothed classifier's class or abstains.
+    """
+
+    n: int
+    alpha: float
+    classes: int
+    votes: list[int] = field(default_factory=list)
+    drawn: int = 0
+
+    def __post_init__(self) -> None:
+        """Begin with no votes."""
+        self.votes = self.votes or [0] * self.classes
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is wanted."""
+        return self.drawn == self.n
+
+    def wanted(self) -> tuple[str, int, int]:
+        """Return (phase, first, end), as `Count.wanted`."""
+        return "predict", self.drawn, self.n
+
+    def add(self, votes: Sequence[int], draws: int) -> None:
+        """Take the classes' counts of the next `draws` draws."""
+        self.votes = [old + new for old, new in zip(self.votes, votes, strict=True)]
+        self.drawn += draws
+
+    @property
+    def p_value(self) -> float:
+        """Of the two-sided binomial test that the two most frequent classes are equally likely."""
+        from scipy.special import bdtrc  # imported late, as in `confidence`
+
+        second, first = sorted(self.votes)[-2:]
+        return min(1.0, 2 * float(bdtrc(first - 1, first + second, 0.5))) if first else 1.0
+
+    @property
+    def prediction(self) -> int:
+        """The most frequent class, or ABSTAIN."""
+        top = max(range(self.classes), key=self.votes.__getitem__)
+        return top if self.p_value <= self.alpha else ABSTAIN

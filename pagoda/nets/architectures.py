@@ -1,0 +1,149 @@
+"""Architectures of base classifiers: from normalised pictures [B, C, H, W] to logits [B, classes]."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from pagoda.errors import BadInput
+
+
+def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    """Return a 3 x 3 convolution without bias (a batch-norm follows)."""
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut, projected by a 1 x 1 convolution where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        """Take `inputs` channels to `outputs`, a `stride`-th of the side."""
+        super().__init__()
+        self.conv1 = convolution(inputs, outputs, stride)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = convolution(outputs, outputs)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] -> [B, outputs, H / stride, W / stride]."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(y)) + shortcut, inplace=True)
+
+
+class CifarResNet(nn.Module):
+    """ResNet of depth 6n + 2 for 32 x 32 pictures. He et al. 2016 (arXiv 1512.03385), section 4.2.
+
+    The names of its parameters are those of the checkpoints of Cohen et al. 2019.
+    """
+
+    def __init__(self, classes: int, channels: int, depth: int):
+        """Take pictures of `channels` channels to `classes` logits through `depth` layers."""
+        super().__init__()
+        blocks = (depth - 2) // 6
+        self.conv1 = convolution(channels, 16)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.layer1 = self._stage(16, 16, 1, blocks)
+        self.layer2 = self._stage(16, 32, 2, blocks)
+        self.layer3 = self._stage(32, 64, 2, blocks)
+        self.fc = nn.Linear(64, classes)
+        _initialise(self)
+
+    @staticmethod
+    def _stage(inputs: int, outputs: int, stride: int, blocks: int) -> nn.Sequential:
+        later = [BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)]
+        return nn.Sequential(BasicBlock(inputs, outputs, stride), *later)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels, H, W] -> [B, classes]."""
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.fc(x.mean(dim=(2, 3)))
+
+
+class FastResNet(nn.Module):
+    """A small residual net that trains on a CPU in about a minute an epoch of CIFAR-10.
+
+    A stem and three stages that halve the side, the first two with a residual block behind; the channels are w, 2w,
+    4w, 4w. In the manner of the DAWNBench nets (Page 2018, "How to Train Your ResNet").
+    """
+
+    def __init__(self, classes: int, channels: int, width: int):
+        """Take pictures of `channels` channels to `classes` logits; the stem has `width` channels."""
+        super().__init__()
+        self.stem = self._layer(channels, width, 1)
+        self.stage1 = nn.Sequential(self._layer(width, 2 * width, 2), BasicBlock(2 * width, 2 * width, 1))
+        self.stage2 = nn.Sequential(self._layer(2 * width, 4 * width, 2), BasicBlock(4 * width, 4 * width, 1))
+        self.stage3 = self._layer(4 * width, 4 * width, 2)
+        self.fc = nn.Linear(4 * width, classes)
+        _initialise(self)
+
+    @staticmethod
+    def _layer(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+        return nn.Sequential(convolution(inputs, outputs, stride), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels, H, W] -> [B, classes]."""
+        x = self.stage3(self.stage2(self.stage1(self.stem(x))))
+        return self.fc(x.mean(dim=(2, 3)))
+
+
+def fold_batch_norms(network: nn.Module) -> None:
+    """Fold each batch-norm of `network`, in eval mode, into the convolution that is registered just before it."""
+    for module in network.modules():
+        before, earlier = "", None
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm2d) and isinstance(earlier, nn.Conv2d):
+                setattr(module, before, fuse_conv_bn_eval(earlier, child))
+                setattr(module, name, nn.Identity())
+            before, earlier = name, child
+
+
+def _initialise(net: nn.Module) -> None:
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def _resnet50(classes: int, channels: int) -> nn.Module:
+    if channels != 3:
+        raise BadInput(f"architecture resnet50 takes pictures of 3 channels, not {channels}")
+    from torchvision.models import resnet50  # imported late: torchvision takes as long to import as torch
+
+    return resnet50(num_classes=classes)
+
+
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
+    "fast_resnet": FastResNet,
+    "resnet20": lambda classes, channels: CifarResNet(classes, channels, depth=20),
+    "resnet110": lambda classes, channels: CifarResNet(classes, channels, depth=110),
+    "resnet50": _resnet50,
+}
+"""Builders by name, each called as builder(classes, channels, **options); only fast_resnet has one: width."""
+
+
+def build(name: str, classes: int, channels: int, **options: int) -> nn.Module:
+    """Return a new network with weights drawn from PyTorch's global generator.
+
+    Raises:
+        BadInput: for an unknown architecture, or options that it does not take.
+
+    """
+    if name not in ARCHITECTURES:
+        raise BadInput(f"architecture {name!r} is unknown: choose from {', '.join(ARCHITECTURES)}")
+    try:
+        return ARCHITECTURES[name](classes, channels, **options)
+    except TypeError as error:
+        raise BadInput(f"architecture {name} does not take {options}: {error}") from None
+
+
+def build_seeded(seed: int, *args, **kwargs) -> nn.Module:
+    """Return `build(...)` with weights drawn from `seed`; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(*args, **kwargs)

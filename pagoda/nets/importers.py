@@ -1,0 +1,139 @@
+"""Published checkpoints -> the weights of our architectures, and the normalisation where the file has it.
+
+A pickle runs code when it is read, so files are read with ``weights_only=True``; one that holds more than tensors and
+plain values is read only where its user says that he trusts it.
+"""
+
+import importlib.util
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pagoda.errors import BadInput
+from pagoda.nets.architectures import build
+
+Weights = dict[str, Tensor]
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]] | None
+
+
+def read_checkpoint(path: Path, form: str, trusted: bool = False) -> tuple[Weights, Normalisation]:
+    """Read a checkpoint of one of FORMATS.
+
+    Args:
+        path: the file.
+        form: its format.
+        trusted: read it even where that runs code from the file.
+
+    Returns:
+        Weights by our names, and (mean, std) of each channel where the file holds them.
+
+    Raises:
+        BadInput: where the file is missing, holds more than weights, or is not of that format.
+
+    """
+    if form not in FORMATS:
+        raise BadInput(f"format {form!r} is unknown: choose from {', '.join(FORMATS)}")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=not trusted, **(_dill() if trusted else {}))
+    except FileNotFoundError:
+        raise BadInput(f"no checkpoint at {path}") from None
+    except pickle.UnpicklingError:
+        raise BadInput(
+            f"{path} holds more than weights, and reading the rest would run code from the file: only if you trust "
+            "who made it, say `trusted: true`"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise BadInput(f"{path} is no checkpoint that PyTorch reads: {' '.join(str(error).split())[:200]}") from None
+    try:
+        weights, normalisation = FORMATS[form](found)
+    except (KeyError, TypeError, AttributeError):
+        held = ", ".join(map(str, list(found)[:8])) if isinstance(found, dict) else type(found).__name__
+        raise BadInput(f"{path} is not of format {form}: it holds {held}") from None
+    return {name: value for name, value in weights.items() if isinstance(value, Tensor)}, normalisation
+
+
+def fit(
+    path: Path, weights: Weights, architecture: str, classes: int, channels: int, **options: int
+) -> torch.nn.Module:
+    """Return the architecture with these weights. Raises BadInput, listing what is missing, left over or misshapen."""
+    network = build(architecture, classes, channels, **options)
+    wanted = network.state_dict()
+    # Files of before 2018 do not count batches.
+    given = {name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")} | weights
+    faults = []
+    if missing := sorted(set(wanted) - set(given)):
+        faults.append(f"missing {_listed(missing)}")
+    if left := sorted(set(given) - set(wanted)):
+        faults.append(f"left over {_listed(left)}")
+    for name in sorted(set(wanted) & set(given)):
+        if given[name].shape != wanted[name].shape:
+            shapes = (" x ".join(map(str, value.shape)) for value in (given[name], wanted[name]))
+            faults.append("{} is {}, not {}".format(name, *shapes))
+    if faults:
+        raise BadInput(f"{path} does not fit {architecture} for {classes} classes: {'; '.join(faults[:6])}")
+    network.load_state_dict(given)
+    return network
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _dill() -> dict:
+    """Return what makes torch.load read files of dill, where that is installed: such are those of robustness."""
+    return {"pickle_module": importlib.import_module("dill")} if importlib.util.find_spec("dill") else {}
+
+
+def _strip(weights: Weights, *prefixes: str) -> Weights:
+    """Strip the first of `prefixes` that every weight has."""
+    prefix = next((p for p in prefixes if all(name.startswith(p) for name in weights)), "")
+    return {name.removeprefix(prefix): value for name, value in weights.items()}
+
+
+def _locuslab(found: dict) -> tuple[Weights, Normalisation]:
+    # Sequential(normalisation, network): Cohen et al. 2019, Salman et al. 2019. The normalisation has no weights.
+    return _strip(found["state_dict"], "1.module.", "module.1.", "1.", "module."), None
+
+
+def _robustness(found: dict) -> tuple[Weights, Normalisation]:
+    # Its normaliser clamps to [0, 1] first, which truncates smoothing noise: it is imported without the clamp.
+    all_of_it = _strip(found["model"] if "model" in found else found["state_dict"], "module.")
+    weights = {name.removeprefix("model."): value for name, value in all_of_it.items() if name.startswith("model.")}
+    if not weights:
+        raise KeyError("model.")
+    renamed = {
+        name.replace("linear.", "fc.").replace("shortcut.", "downsample."): value for name, value in weights.items()
+    }
+    mean, std = (all_of_it.get(f"normalizer.new_{what}") for what in ("mean", "std"))
+    return renamed, None if mean is None or std is None else (_values(mean), _values(std))
+
+
+def _robustbench(found: dict) -> tuple[Weights, Normalisation]:
+    weights = next((found[name] for name in ("state_dict", "last") if name in found), found)
+    weights = _strip(_strip(weights, "module."), "model.")
+    mean, std = weights.pop("mu", None), weights.pop("sigma", None)
+    weights = _strip(weights, "model.")
+    return weights, None if mean is None or std is None else (_values(mean), _values(std))
+
+
+def _torchvision(found: dict) -> tuple[Weights, Normalisation]:
+    if not all(isinstance(value, Tensor) for value in found.values()):
+        raise TypeError
+    return dict(found), None
+
+
+def _values(numbers: Tensor) -> tuple[float, ...]:
+    return tuple(round(float(value), 6) for value in numbers.flatten())
+
+
+FORMATS: dict[str, Callable[[dict], tuple[Weights, Normalisation]]] = {
+    "locuslab": _locuslab,
+    "smoothadv": _locuslab,
+    "robustness": _robustness,
+    "robustbench": _robustbench,
+    "torchvision": _torchvision,
+}
+"""Readers by name: locuslab/smoothing, smoothing-adversarial, MadryLab's robustness, RobustBench, torchvision."""

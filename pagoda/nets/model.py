@@ -1,0 +1,133 @@
+"""The base classifier as a file: ``model.safetensors``, whose metadata rebuild the network with no config at hand."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from pagoda.data.dataset import Description
+from pagoda.errors import BadInput
+from pagoda.files import file_hash, write_bytes
+from pagoda.nets.architectures import build, fold_batch_norms
+
+FORMAT = "pagoda-model-1"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a model file says of itself.
+
+    `objective` holds the training objective's name and its values (sigma; or epsilon, attack_steps, attack_step; all
+    in pixel values). `mean` and `std` are the normalisation that is part of the network. `precision` is that of the
+    network's arithmetic, in training and ever after: in bfloat16 it is another classifier than in float32. `data` and
+    `code` are the fingerprints of the dataset and of steps.train.
+    """
+
+    architecture: str
+    options: dict[str, int]
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    objective: dict[str, float | str]
+    seed: int
+    precision: str
+    data: str
+    code: str
+
+
+class BaseClassifier(nn.Module):
+    """Normalisation, then a network: pictures [B, C, H, W] in [0, 1] (plus noise) -> logits [B, classes].
+
+    Normalisation is in the pictures' precision, the network in that of its parameters, and so are the logits.
+    """
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
+        """Put (x - mean) / std, channel by channel, before `network`."""
+        super().__init__()
+        self.network = network
+        # Not in the state: the metadata hold them.
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, classes]."""
+        x = (x - self.mean) / self.std
+        dtype = next(self.network.parameters()).dtype
+        # Under autocast, parameters are float32 whatever the arithmetic.
+        return self.network(x.to(dtype) if dtype == torch.bfloat16 else x)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model read from a file: the network, frozen and ready for inference; what it is; and the hash of its file."""
+
+    classifier: BaseClassifier
+    identity: Identity
+    hash: str
+
+
+def save_model(path: Path, network: nn.Module, identity: Identity) -> None:
+    """Write `network`'s weights and `identity` to `path`; the same weights give the same bytes."""
+    # One key, because the order of several is not kept.
+    metadata = {"pagoda": json.dumps({"format": FORMAT, **asdict(identity)}, sort_keys=True)}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    write_bytes(path, safetensors.torch.save(tensors, metadata))
+
+
+def read_identity(path: Path) -> Identity:
+    """Read what a model file says of itself, without its weights. Raises BadInput as `load_model` does."""
+    try:
+        with safe_open(path, "pt") as file:
+            fields = json.loads((file.metadata() or {})["pagoda"])
+        if fields.pop("format") != FORMAT:
+            raise KeyError("format")
+        return Identity(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    except FileNotFoundError:
+        raise BadInput(f"no model at {path}: the train step writes it") from None
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{path} is truncated or no safetensors file: {error}") from None
+    except (KeyError, TypeError, ValueError):
+        raise BadInput(f"{path} is a safetensors file, but its metadata are not those of a {FORMAT} file") from None
+
+
+def load_model(path: Path, device: torch.device) -> Loaded:
+    """Rebuild the base classifier that the train step wrote to `path`, frozen and in eval mode, on `device`.
+
+    Its batch-norms are folded into its convolutions, its parameters are in its precision: certify, predict and ascend
+    meet the same classifier.
+
+    Raises:
+        BadInput: where the file is missing, truncated, foreign, or does not fit the network that it names.
+
+    """
+    identity = read_identity(path)
+    network = build(identity.architecture, len(identity.classes), identity.channels, **identity.options)
+    try:
+        network.load_state_dict(safetensors.torch.load_file(path))
+    except (RuntimeError, SafetensorError) as error:
+        first_lines = " ".join(str(error).split())[:300]
+        raise BadInput(f"{path} does not hold the weights of {identity.architecture}: {first_lines}") from None
+    fold_batch_norms(network.eval())
+    if identity.precision == "bfloat16":
+        network.to(torch.bfloat16)
+    classifier = BaseClassifier(network, identity.mean, identity.std).eval().requires_grad_(False)
+    classifier.to(device, memory_format=torch.channels_last)
+    return Loaded(classifier, identity, file_hash(path))
+
+
+def check_fits(model: Path, identity: Identity, data: Path, description: Description) -> None:
+    """Raise BadInput unless the model takes the dataset's pictures and knows its classes."""
+    takes = f"{identity.channels} x {identity.size} x {identity.size}"
+    has = f"{description.channels} x {description.size} x {description.size}"
+    if takes != has:
+        raise BadInput(f"{model} takes pictures of {takes}, but those of {data} are {has}")
+    if identity.classes != description.classes:
+        raise BadInput(
+            f"{model} knows the classes {', '.join(identity.classes)}, but {data} has {', '.join(description.classes)}"
+        )

@@ -1,0 +1,97 @@
+"""A step's code fingerprint: what its results depend on, as far as our own code goes.
+
+Snakemake sees neither imports nor installed code. So every rule passes ``code=fingerprint("steps.NAME")`` as a
+parameter: edit a formula, and whatever depends on it is rerun. Only what can change a result counts: comments,
+docstrings, help texts, log lines, the words of an error and the frame that a step runs in do not.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+PACKAGES = ("pagoda", "steps")
+"""Whose modules count, where a step imports them."""
+SILENT = ("pagoda.errors", "pagoda.log", "pagoda.options", "pagoda.run")
+"""Modules and packages that reach no result. The values of options do, and stand in the step's command."""
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def fingerprint(module: str, root: Path = ROOT) -> str:
+    """Return 12 hexadecimal digits that identify `module` and all modules of ours that it imports.
+
+    Imports inside functions count too. The digest is one of syntax trees, the same for every Python version that we
+    support.
+
+    Args:
+        module: dotted name, e.g. "steps.train".
+        root: the folder that holds the packages.
+
+    """
+    digest = hashlib.sha256()
+    for name in sorted(import_closure(module, root)):
+        if not any(name == silent or name.startswith(f"{silent}.") for silent in SILENT):
+            digest.update(f"{name}\n{_canonical(_parse(_path(name, root)))}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def import_closure(module: str, root: Path = ROOT) -> set[str]:
+    """Return the dotted names of `module` and of every module of PACKAGES that it imports, directly or not."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += direct_imports(_path(name, root), root)
+    return found
+
+
+def direct_imports(path: Path, root: Path = ROOT) -> set[str]:
+    """Return the dotted names of the modules of PACKAGES that the file at `path` imports, and their packages."""
+    names: set[str] = set()
+    for node in ast.walk(_parse(path)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    parts = [name.split(".") for name in names]
+    prefixes = {".".join(part[:k]) for part in parts if part[0] in PACKAGES for k in range(1, len(part) + 1)}
+    return {name for name in prefixes if _path(name, root).is_file()}
+
+
+def _path(module: str, root: Path) -> Path:
+    path = root.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def _canonical(node: object) -> str:
+    if isinstance(node, list):
+        return "[" + ",".join(map(_canonical, node)) + "]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = dict(ast.iter_fields(node))
+    if isinstance(body := fields.get("body"), list):
+        fields["body"] = [statement for statement in body if not _says_only(statement)]
+    match node:
+        case ast.Raise(exc=ast.Call(func=raised)):  # the words of an error
+            fields["exc"] = raised
+        case ast.Call(func=ast.Name(id="option"), args=[_, *others]):  # the help of an option
+            fields["args"] = others
+    kept = (f"{name}={_canonical(value)}" for name, value in fields.items() if value not in (None, []))
+    return f"{type(node).__name__}({','.join(kept)})"
+
+
+def _says_only(statement: ast.stmt) -> bool:
+    """Tell whether a statement is a docstring or a log line."""
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return True
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id="logger")))):
+            return True
+    return False

@@ -6,7 +6,6 @@ judges see before and after, and the high-frequency fraction. Writes a table (.c
 and some gradients with their radial spectra (.npz). Means and intervals over images are `align_summary`'s.
 """
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,34 +30,26 @@ from pagoda.maths.confidence import interval
 from pagoda.memory import MicroBatch
 from pagoda.nets.judges import JUDGES, Judges, fit_judges, shrunk
 from pagoda.nets.model import Loaded, check_fits, load_model
-from pagoda.run.command import main, option
+from pagoda.options import Align, option
+from pagoda.run.command import main
 from pagoda.run.fingerprint import fingerprint
 
 SHOWN = 4
 """How many images' gradients the .npz holds."""
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Align):
     """Measure how well a view's gradients and ascents agree with the classes."""
 
     model: Path = option("model.safetensors that the train step wrote")
     data: Path = option("dataset.json that the fetch step wrote")
     ascents: tuple[Path, ...] = option("files that the ascend step wrote, of one view")
     out: Path = option("where the table (.csv) goes; .json and .npz go beside it")
-    sigma: float = option("standard deviation of the smoothing noise, in pixel values; 0: unsmoothed")
-    draws: int = option("N, noise draws of a gradient")
-    judge_fit: int = option("how many test images, the last ones, the judges are fitted on")
-    judge_held_out: int = option("how many test images before those tell the judges' accuracy")
-    batch: int = option("noisy images at once: speed and memory only", default=256)
-    seed: int = option("of the noise and of the judges", default=0)
+    sigma: float = option("standard deviation of the smoothing noise; 0: unsmoothed", ge=0)
 
 
 def run(config: Config) -> pd.DataFrame:
     """Measure, write the files and return the table. Raises BadInput where ascents, model and data do not fit."""
-    for name in ("draws", "judge_fit", "judge_held_out", "batch"):
-        if getattr(config, name) < 1:
-            raise BadInput(f"{name} is {getattr(config, name)}: must be at least 1")
     device = pick_device()
     model = load_model(config.model, device)
     train, test = Split(config.data, "train"), Split(config.data, "test")
@@ -69,7 +60,7 @@ def run(config: Config) -> pd.DataFrame:
     label = f"align {first.view}"
 
     def measured(batch: int) -> tuple[list[dict], Gradients]:
-        gradients = Gradients(dataclasses.replace(config, batch=batch), model, train, sources, device)
+        gradients = Gradients(config.model_copy(update={"batch": batch}), model, train, sources, device)
         rows = []
         progress = Progress(label, len(config.ascents), "ascents")
         for path in config.ascents:  # one in memory at a time

@@ -4,7 +4,6 @@ An image's value is the mean over its ascents (one a target class); intervals ar
 hypothesis (standard < smoothed) holds is told from the interval of the paired difference over the images of both.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,30 +13,28 @@ from pagoda.data.measures import JUDGES, MEASURES, REPORTED, Measure, View, read
 from pagoda.errors import BadInput
 from pagoda.files import write_text
 from pagoda.maths.bootstrap import mean_interval
-from pagoda.run.command import main, option
+from pagoda.options import Options, option
+from pagoda.run.command import main
 
 ENOUGH = 5
 """Images from which on a hypothesis is decided: a bootstrap over fewer says little."""
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Options):
     """Summarise the measures of every view."""
 
     tables: tuple[Path, ...] = option("tables (.csv) that the align step wrote, each with its .json")
     out: Path = option("where the summary (.csv) goes; the same to read (.md) goes beside it")
-    epsilon: float = option("the epsilon, in pixel values, that the .md shows; the .csv has all")
-    gate: float = option("split-half cosine below which N is called too small", default=0.5)
-    resamples: int = option("of the bootstrap", default=10_000)
-    seed: int = option("of the bootstrap", default=0)
+    epsilon: float = option("the epsilon that the .md shows; the .csv has all", gt=0)
+    gate: float = option("split-half cosine below which N is called too small", 0.5)
+    resamples: int = option("of the bootstrap", 10_000, ge=1)
+    seed: int = option("of the bootstrap", 0)
 
 
 def run(config: Config) -> pd.DataFrame:
     """Write both files and return the summary. Raises BadInput where a table is missing, foreign or empty."""
     if not config.tables:
         raise BadInput("no tables: a summary needs at least one that the align step wrote")
-    if config.resamples < 1:
-        raise BadInput(f"resamples is {config.resamples}: must be at least 1")
     views = [read_view(path) for path in config.tables]
     radii = sorted({epsilon for view in views for epsilon in view.rows.epsilon})
     if config.epsilon not in radii:

@@ -5,7 +5,6 @@ nearest neighbour. It loops, and stays at the end for a while.
 """
 
 import io
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,8 @@ from pagoda.figures.grid import Row, draw_grid, pixels_of
 from pagoda.figures.style import view_colour
 from pagoda.files import write_bytes
 from pagoda.log import logger
-from pagoda.run.command import main, option
+from pagoda.options import Options, option
+from pagoda.run.command import main
 
 SOURCES = 6
 """How many sources are shown at most."""
@@ -27,8 +27,7 @@ FIRST, BETWEEN, LAST = 800, 250, 2500
 """How long frames are shown, milliseconds."""
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Options):
     """Play ascents as an animated PNG."""
 
     ascents: tuple[Path, ...] = option("files that the ascend step wrote, of one class and epsilon, in order of views")

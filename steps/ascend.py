@@ -5,9 +5,8 @@ arXiv 1910.08640), or from seeds with no source picture. Writes one ``.npz``: so
 along the way and after.
 """
 
-import math
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,39 +22,28 @@ from pagoda.maths.ball import norms
 from pagoda.maths.seeds import class_seeds, noise_seeds
 from pagoda.memory import MicroBatch
 from pagoda.nets.model import Loaded, check_fits, load_model
-from pagoda.run.command import main, option
+from pagoda.options import Ascend, option
+from pagoda.run.command import main
 from pagoda.run.fingerprint import fingerprint
 
-STARTS = ("images", "seeds", "noise")
-"""The first test images of other classes; draws from the target class's Gaussian; uniform noise."""
 FITTED = 1000
 """How many pictures of a class its Gaussian is fitted on, at most, where pictures are files."""
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Ascend):
     """Ascend a target class's score from the first test images of other classes, or from seeds."""
 
     model: Path = option("model.safetensors that the train step wrote")
     data: Path = option("dataset.json that the fetch step wrote")
     out: Path = option("where the .npz goes")
     target: str = option("name of the target class")
-    sigma: float = option("standard deviation of the smoothing noise, in pixel values; 0: unsmoothed")
-    epsilon: float = option("radius of the ball around the source, L2, in pixel values")
-    images: int = option("how many sources")
-    steps: int = option("steps of ascent")
-    step: float = option("length of a step, as a fraction of epsilon")
-    draws: int = option("N, noise draws a step")
-    check_draws: int = option("fresh draws for p_t before and after")
-    frames: int = option("pictures kept along the way, the start and the end included", default=6)
-    batch: int = option("noisy images at once: speed and memory only", default=256)
-    start: str = option(f"what the sources are: {', '.join(STARTS)}", default="images")
-    seed: int = option("of the noise", default=0)
+    sigma: float = option("standard deviation of the smoothing noise; 0: unsmoothed", ge=0)
+    epsilon: float = option("radius of the ball around the source", gt=0)
+    start: Literal["images", "seeds", "noise"] = option("what the sources are", "images")
 
 
 def run(config: Config) -> Ascent:
     """Ascend, write the file and return what is in it. Raises BadInput on values out of range."""
-    _check(config)
     device = pick_device()
     model = load_model(config.model, device)
     test = Split(config.data, "test")
@@ -165,19 +153,6 @@ def _sources(config: Config, test: Split, number: int, device: torch.device) -> 
 def frame_steps(steps: int, frames: int) -> list[int]:
     """Return after how many steps a frame is kept: `frames` numbers from 0 to `steps`, evenly spread, none twice."""
     return sorted({round(k * steps / max(1, frames - 1)) for k in range(frames)} | {0, steps})
-
-
-def _check(config: Config) -> None:
-    if not 0 <= config.sigma < math.inf:
-        raise BadInput(f"sigma is {config.sigma:g}: must be 0 (unsmoothed) or above")
-    for name in ("epsilon", "step"):
-        if not 0 < getattr(config, name) < math.inf:
-            raise BadInput(f"{name} is {getattr(config, name):g}: must be above 0")
-    if config.start not in STARTS:
-        raise BadInput(f"start is {config.start!r}: choose from {', '.join(STARTS)}")
-    for name in ("images", "steps", "draws", "check_draws", "frames", "batch"):
-        if getattr(config, name) < 1:
-            raise BadInput(f"{name} is {getattr(config, name)}: must be at least 1")
 
 
 if __name__ == "__main__":

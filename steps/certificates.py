@@ -4,16 +4,15 @@ Gathers what was spread over jobs. No image is certified here.
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from pagoda.errors import BadInput
 from pagoda.files import write_text
-from pagoda.run.command import main, option
+from pagoda.options import Options, option
+from pagoda.run.command import main
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Options):
     """Gather the shards of a table of certificates."""
 
     tables: tuple[Path, ...] = option("tables (.tsv) of all shards, 1/k to k/k, each with its .json")

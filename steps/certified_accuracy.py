@@ -20,7 +20,8 @@ from pagoda.errors import BadInput
 from pagoda.figures.style import MARKERS, SIZES, plt, save_figure, view_colour
 from pagoda.files import write_text
 from pagoda.maths.confidence import difference_interval, interval
-from pagoda.run.command import main, option
+from pagoda.options import Options, option
+from pagoda.run.command import main
 
 SPACING = 0.25
 """Distance of the radii in the table, in pixel values: that of the published tables."""
@@ -30,15 +31,12 @@ PUBLISHED_IMAGES = 500
 ENVELOPE = "envelope"
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Options):
     """Draw certified accuracy against radius."""
 
     tables: tuple[Path, ...] = option("tables (.tsv) that the certify step wrote, each with its .json")
     out: Path = option("where the figure goes (.png, .pdf or .svg); the CSV and .summary.csv go beside it")
-    published: str = option(
-        "compare with published figures of this dataset: cifar10, imagenet; empty: none", default=""
-    )
+    published: str = option("compare with published figures of this dataset: cifar10, imagenet; empty: none", "")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from glob import escape
 from pathlib import Path
@@ -24,11 +23,12 @@ from pagoda.device import pick_device
 from pagoda.errors import BadInput
 from pagoda.files import write_text
 from pagoda.log import Progress, logger
-from pagoda.maths.certification import MODES, RADII, Count, Rule
+from pagoda.maths.certification import RADII, Count, Rule
 from pagoda.maths.smoothing import Work, count_votes
 from pagoda.memory import MicroBatch, in_parts
 from pagoda.nets.model import Loaded, check_fits, load_model
-from pagoda.run.command import main, option
+from pagoda.options import Certify, option
+from pagoda.run.command import main
 from pagoda.run.fingerprint import fingerprint
 from pagoda.run.lock import sole_writer
 
@@ -50,26 +50,14 @@ KEEP_SECONDS = 5
 """Between two times that the counts of images under way are kept."""
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Certify):
     """Certify test images with the smoothed classifier that a base classifier and a noise level make."""
 
     model: Path = option("model.safetensors that the train step wrote")
     data: Path = option("dataset.json that the fetch step wrote")
     out: Path = option("where the table goes (.tsv); a .json beside it says how it was made")
-    sigma: float = option("standard deviation of the smoothing noise, in pixel values")
-    images: int = option("how many test images, spread evenly over the split")
-    n0: int = option("draws that select the class")
-    n: int = option("fresh draws that bound its probability, at most")
-    alpha: float = option("chance that a certificate is wrong, in (0, 1)")
-    mode: str = option(f"{', '.join(MODES)}: how many draws an image gets", default="grid")
-    radii: tuple[float, ...] = option("grid: radii of interest (none: those of published tables)", default=())
-    looks: tuple[int, ...] = option("grid: draws after which to look (none: about 1.5 times as many each)", default=())
-    label_aware: bool = option("grid: do not certify an image whose selected class is not its label", default=False)
-    tolerance: float = option("radius: the share of the radius that may be lost to fewer draws", default=0.05)
-    batch: int = option("noisy images at once: speed and memory only", default=250)
-    seed: int = option("of the noise", default=0)
-    shard: str = option("i/k: only every k-th of the images, from the i-th", default="1/1")
+    sigma: float = option("standard deviation of the smoothing noise", gt=0)
+    shard: str = option("i/k: only every k-th of the images, from the i-th", "1/1")
 
 
 def run(config: Config) -> Path:
@@ -245,16 +233,11 @@ def _facts(config: Config, rule: Rule, model: Loaded, test: Split, device: torch
 
 
 def _rule(config: Config) -> Rule:
-    """Return the rule that the values make; warn of radii that it cannot certify."""
-    names = ("mode", "sigma", "n0", "n", "alpha", "looks", "label_aware", "tolerance")
-    try:
-        rule = Rule(radii=config.radii or RADII, **{name: getattr(config, name) for name in names})
-    except ValueError as error:
-        raise BadInput(str(error)) from None
-    for name in ("images", "batch"):
-        if getattr(config, name) < 1:
-            raise BadInput(f"{name} is {getattr(config, name)}: must be at least 1")
-    if rule.mode == "grid" and (beyond := [radius for radius in config.radii if radius > rule.ceiling]):
+    """Return the rule that the options make; warn of radii that it cannot certify."""
+    rule = config.rule(config.sigma)
+    if rule.mode == "grid" and (
+        beyond := [radius for radius in config.radii if radius > rule.ceiling and config.radii != RADII]
+    ):
         listed = ", ".join(f"{radius:g}" for radius in beyond)
         logger.warning("radii %s: above %.3f, the most that n=%d can certify here", listed, rule.ceiling, rule.n)
     return rule

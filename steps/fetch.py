@@ -4,7 +4,6 @@ Writes ``dataset.json`` (classes, sizes, channel means and standard deviations, 
 ``{train,test}_images.npy`` and ``{train,test}_labels.npy``.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,31 +13,22 @@ from pagoda.data.classes import KNOWN, folder_classes
 from pagoda.data.dataset import Description, write_dataset
 from pagoda.errors import BadInput
 from pagoda.log import logger
-from pagoda.run.command import main, option
+from pagoda.options import Dataset, option
+from pagoda.run.command import main
 
-KINDS = ("digits", "cifar10", "imagefolder")
 
-
-@dataclass(frozen=True)
-class Config:
+class Config(Dataset):
     """Turn a dataset into arrays (or an index of files) and a description."""
 
-    kind: str = option(f"one of {', '.join(KINDS)}")
     out: Path = option("where dataset.json goes; the arrays go beside it")
-    size: int = option("side of a picture, in pixels")
-    root: Path | None = option("folder of the data (cifar10, imagefolder)", default=None)
-    storage: str = option("arrays: decode now; files: keep an index (imagefolder)", default="arrays")
-    resize: int = option("files: shorter side before the centre is cut out, in pixels (0: size)", default=0)
-    mean: tuple[float, ...] = option("mean of each channel, in [0, 1]; computed where not given", default=())
-    std: tuple[float, ...] = option("standard deviation of each channel, likewise", default=())
-    seed: int = option("seed of the order and of the split", default=0)
 
 
 def run(config: Config) -> Description:
     """Fetch, check and write the dataset. Raises BadInput as the functions of `pagoda.data.sources` do."""
     if config.resize and (config.storage != "files" or config.resize < config.size):
         raise BadInput(f"resize is {config.resize}: it is for storage 'files', and at least the size, {config.size}")
-    splits, classes = _pictures(config)
+    root = None if config.root is None else Path(config.root)
+    splits, classes = _pictures(config, root)
     mean, std = config.mean, config.std
     channels = _channels(splits["train"].images)
     if len(mean) != len(std) or len(mean) not in (0, channels):
@@ -87,17 +77,15 @@ def _channels(images: np.ndarray) -> int:
     return images.shape[1] if images.ndim == 4 else 3  # pictures that are files are decoded as RGB
 
 
-def _pictures(config: Config) -> tuple[dict[str, sources.Pictures], tuple[str, ...]]:
+def _pictures(config: Config, root: Path | None) -> tuple[dict[str, sources.Pictures], tuple[str, ...]]:
     if config.kind == "digits":
         return sources.digits(config.size, config.seed), KNOWN["digits"]
-    if config.kind not in KINDS:
-        raise BadInput(f"dataset kind {config.kind!r} is unknown: choose from {', '.join(KINDS)}")
-    if config.root is None:
+    if root is None:
         raise BadInput(f"dataset kind {config.kind!r} needs a root folder")
     if config.kind == "cifar10":
-        return sources.cifar10(config.root, config.size, config.seed), KNOWN["cifar10"]
-    pictures = sources.image_folder(config.root, config.size, config.seed, config.storage)
-    return pictures, folder_classes(config.root / "train")
+        return sources.cifar10(root, config.size, config.seed), KNOWN["cifar10"]
+    pictures = sources.image_folder(root, config.size, config.seed, config.storage)
+    return pictures, folder_classes(root / "train")
 
 
 if __name__ == "__main__":

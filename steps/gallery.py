@@ -8,7 +8,6 @@ import base64
 import hashlib
 import io
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,8 @@ from pagoda.data.ascents import Ascent, read_ascent
 from pagoda.errors import BadInput
 from pagoda.files import write_bytes
 from pagoda.log import logger
-from pagoda.run.command import main, option
+from pagoda.options import Gallery, option
+from pagoda.run.command import main
 
 PAGE = Path(pagoda.__file__).parent / "page"
 SCRIPTS = ("state.js", "pictures.js", "stage.js", "tables.js", "blind.js", "page.js")
@@ -41,27 +41,21 @@ SUMMARY = ["model", "sigma", "start", "epsilon", "n"]
 CERTIFIED = ["model", "sigma", "radius", "accuracy", "low", "high", "n"]
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Gallery):
     """Make the page of an experiment."""
 
     ascents: tuple[Path, ...] = option("files that the ascend step wrote; their order is that of the views")
-    measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote; none: the page has no measures")
+    measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote; none: the page has no measures", ())
     summary: Path = option("table (.csv) that the align_summary step wrote")
-    certified: tuple[Path, ...] = option("table (.csv) that the certified_accuracy step wrote, or none")
+    certified: tuple[Path, ...] = option("table (.csv) that the certified_accuracy step wrote, or none", ())
     out: Path = option("where the page goes")
     experiment: str = option("name of the experiment")
     config_hash: str = option("what identifies its config; shown on the page")
-    epsilon: float = option("radius that the page opens with, L2 in pixel values; one of the ascents'")
-    sources: int = option("source pictures of each view, epsilon and class, at most", default=6)
-    frames: int = option("pictures of each ascent, evenly spread from first to last, at most", default=7)
+    epsilon: float = option("radius that the page opens with; one of the ascents'", gt=0)
 
 
 def run(config: Config) -> None:
     """Write the page. Raises BadInput where a file is missing or is none of ours, or ascents do not belong together."""
-    for name, least in (("sources", 1), ("frames", 2)):
-        if getattr(config, name) < least:
-            raise BadInput(f"{name} is {getattr(config, name)}: must be at least {least}")
     if not config.ascents:
         raise BadInput("no ascents: a page needs at least one")
     data = gathered(config)

@@ -18,7 +18,8 @@ from pagoda.figures.grid import GAP, Row, Sheet, draw_grid
 from pagoda.figures.style import DPI, MARKERS, SIZES, save_figure, view_colour
 from pagoda.figures.text import PLAIN
 from pagoda.log import logger
-from pagoda.run.command import main, option
+from pagoda.options import Options, option
+from pagoda.run.command import main
 
 PICTURES = 4
 """How many images are shown at most."""
@@ -29,8 +30,7 @@ PANEL = 600
 """Pixels that the spectra take beside the pictures."""
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Options):
     """Draw gradients and their spectra."""
 
     gradients: tuple[Path, ...] = option("files (.npz) that the align step wrote; their order is that of the views")

@@ -5,7 +5,6 @@ is measured here, clean and under the noise of the model's objective, on the fir
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,36 +16,22 @@ from pagoda.files import write_text
 from pagoda.log import logger
 from pagoda.maths.confidence import interval
 from pagoda.maths.randomness import generator
-from pagoda.nets.importers import FORMATS, fit, read_checkpoint
+from pagoda.nets.importers import fit, read_checkpoint
 from pagoda.nets.model import Identity, load_model, save_model
-from pagoda.nets.objectives import Objective
-from pagoda.run.command import main, option
+from pagoda.options import AnyModel, Architecture, Import, option
+from pagoda.run.command import main
 from pagoda.run.fingerprint import fingerprint
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Import):
     """Import a published checkpoint as a base classifier."""
 
-    checkpoint: Path = option("file of the checkpoint")
-    format: str = option(f"its format: {', '.join(FORMATS)}")
     data: Path = option("dataset.json that the fetch step wrote: its classes and pictures are the model's")
     out: Path = option("where model.safetensors goes; history.csv and summary.json go beside it")
-    architecture: str = option("name of the architecture")
-    width: int | None = option("channels of the stem (fast_resnet)", default=None)
-    objective: str = option("how it was trained: standard, gaussian, adversarial or smoothadv", default="standard")
-    sigma: float = option("gaussian, smoothadv: standard deviation of its noise, in pixel values", default=0.0)
-    epsilon: float = option("adversarial, smoothadv: radius of its attack, L2, in pixel values", default=0.0)
-    attack_steps: int = option("adversarial, smoothadv: steps of its attack", default=0)
-    attack_step: float = option("adversarial, smoothadv: length of a step, L2, in pixel values", default=0.0)
-    draws: int = option("smoothadv: m, noise draws of a picture", default=1)
-    warmup: int = option("smoothadv: epochs over which epsilon and step grew to the whole", default=0)
-    mean: tuple[float, ...] = option("of each channel, where the file does not hold it", default=())
-    std: tuple[float, ...] = option("of each channel, where the file does not hold it", default=())
-    precision: str = option("auto, float32 or bfloat16, of its arithmetic", default="float32")
-    trusted: bool = option("read the file even where that runs code from it", default=False)
-    images: int = option("test images on which its accuracy is measured", default=500)
-    seed: int = option("of the noise under which it is measured", default=0)
+    architecture: Architecture = option("as in config.yaml: {name: resnet110}")
+    model: AnyModel = option("how it was trained, as in config.yaml: {objective: gaussian, sigma: 0.5}")
+    images: int = option("test images on which its accuracy is measured", 500, ge=1)
+    seed: int = option("of the noise under which it is measured", 0)
 
 
 def run(config: Config) -> dict:
@@ -54,27 +39,27 @@ def run(config: Config) -> dict:
     device = pick_device()
     test = Split(config.data, "test")
     data = test.description
-    weights, normalisation = read_checkpoint(config.checkpoint, config.format, config.trusted)
+    weights, normalisation = read_checkpoint(Path(config.file), config.format, config.trusted)
     mean, std = _normalisation(config, normalisation, data.channels)
-    options = {} if config.width is None else {"width": config.width}
-    network = fit(config.checkpoint, weights, config.architecture, len(data.classes), data.channels, **options)
-    values = (config.sigma, config.epsilon, config.attack_steps, config.attack_step, config.draws, config.warmup)
+    options = config.architecture.values()
+    name = options.pop("name")
+    network = fit(Path(config.file), weights, name, len(data.classes), data.channels, **options)
     identity = Identity(
-        architecture=config.architecture,
+        architecture=name,
         options=options,
         classes=data.classes,
         channels=data.channels,
         size=data.size,
         mean=mean,
         std=std,
-        objective=Objective(config.objective, *values).values(),
+        objective=config.model.objective_values,
         seed=config.seed,
         precision=pick_precision(config.precision, device),
         data=data.fingerprint,
         code=fingerprint("steps.import_model"),
     )
     save_model(config.out, network, identity)
-    summary = {"imported": str(config.checkpoint), "format": config.format, "mean": mean, "std": std}
+    summary = {"imported": str(config.file), "format": config.format, "mean": mean, "std": std}
     summary |= _accuracies(config, test, device)
     write_text(config.out.with_name("history.csv"), "epoch\n")  # it was not trained here
     write_text(config.out.with_name("summary.json"), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
@@ -86,11 +71,11 @@ def _normalisation(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     asked = (config.mean, config.std) if config.mean and config.std else None
     if found and asked and found != asked:
-        raise BadInput(f"{config.checkpoint} holds mean {found[0]} and std {found[1]}: leave mean and std out")
+        raise BadInput(f"{config.file} holds mean {found[0]} and std {found[1]}: leave mean and std out")
     chosen = found or asked
     if chosen is None:
         raise BadInput(
-            f"{config.checkpoint} does not hold the normalisation of its pictures: give mean and std (std 1 where its "
+            f"{config.file} does not hold the normalisation of its pictures: give mean and std (std 1 where its "
             "authors only centred them)"
         )
     if {len(chosen[0]), len(chosen[1])} != {channels}:
@@ -102,15 +87,15 @@ def _accuracies(config: Config, test: Split, device: torch.device) -> dict:
     """Measure what was written, as certify and ascend will meet it; warn where that is near chance."""
     loaded = load_model(config.out, device)
     places = list(range(min(config.images, len(test))))
-    hits = {"clean": 0, "noisy": 0}
+    hits, sigma = {"clean": 0, "noisy": 0}, config.model.objective_values.get("sigma", 0)
     for number, part in enumerate(torch.tensor(places).split(100)):
         images, labels = test.images(part.tolist()).to(device), test.labels[part].to(device)
         source = generator(device, config.seed, "import", number)
-        noise = torch.empty_like(images).normal_(0, config.sigma or 1, generator=source) * (config.sigma > 0)
+        noise = torch.empty_like(images).normal_(0, sigma or 1, generator=source) * (sigma > 0)
         with torch.inference_mode():
             for name, shown in (("clean", images), ("noisy", images + noise)):
                 hits[name] += int((loaded.classifier(shown).float().argmax(dim=1) == labels).sum())
-    if config.sigma == 0:
+    if sigma == 0:
         del hits["noisy"]
     n, chance = len(places), 1 / len(test.description.classes)
     found: dict = {"n": n}
@@ -120,7 +105,7 @@ def _accuracies(config: Config, test: Split, device: torch.device) -> dict:
         if interval(count, n)[0] < 2 * chance:
             logger.warning(
                 "%s accuracy %.3f (n=%d) is near chance, %.3f: are mean and std %s, %s those that %s was trained with?",
-                *(name, count / n, n, chance, loaded.identity.mean, loaded.identity.std, config.checkpoint),
+                *(name, count / n, n, chance, loaded.identity.mean, loaded.identity.std, config.file),
             )
     return found
 

@@ -3,7 +3,6 @@
 Dots are means over images and bars their 95 % bootstrap intervals, as the align summary has them.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,8 @@ from pagoda.figures.grid import caption_below
 from pagoda.figures.style import DPI, MARKERS, SIZES, TEXT_WIDTH, plt, save_figure, view_colour
 from pagoda.figures.text import PLAIN, wrapped
 from pagoda.log import logger
-from pagoda.run.command import main, option
+from pagoda.options import Options, option
+from pagoda.run.command import main
 
 PANELS = {
     "contrastive": "contrastive cosine →",
@@ -32,14 +32,13 @@ WHITE = 1 - np.pi / 16
 ENVELOPE = "envelope"
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Options):
     """Draw certified accuracy beside the measures of alignment."""
 
     summary: Path = option("the table (.csv) that the align_summary step wrote")
-    epsilon: float = option("radius of the ascents, L2 in pixel values")
+    epsilon: float = option("radius of the ascents", gt=0)
     out: Path = option("where the figure goes: .png, .pdf or .svg")
-    certified: tuple[Path, ...] = option("the table (.csv) of the certified_accuracy step, or none", default=())
+    certified: tuple[Path, ...] = option("the table (.csv) of the certified_accuracy step, or none", ())
 
 
 def run(config: Config) -> plt.Figure:

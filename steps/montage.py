@@ -5,7 +5,6 @@ the judges of the align step see the target class.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from pagoda.figures.grid import draw_grid
 from pagoda.figures.style import save_figure
 from pagoda.figures.verdicts import read_verdicts
 from pagoda.log import logger
-from pagoda.run.command import main, option
+from pagoda.options import Options, option
+from pagoda.run.command import main
 
 KINDS: dict[str, Callable] = {
     "headline": partial(designs.by_target, blocks=1),
@@ -27,14 +27,13 @@ KINDS: dict[str, Callable] = {
 }
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Options):
     """Put ascents side by side."""
 
     kind: str = option(f"one of {', '.join(KINDS)}")
     ascents: tuple[Path, ...] = option("files that the ascend step wrote; their order is that of the views")
     out: Path = option("where the picture goes: .png, .pdf or .svg")
-    measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote; none: no verdicts", default=())
+    measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote; none: no verdicts", ())
 
 
 def run(config: Config) -> designs.Montage:

@@ -6,7 +6,6 @@ base classifier met it in training; beside them what the base classifier says of
 """
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,30 +21,24 @@ from pagoda.maths.prediction import Poll
 from pagoda.maths.smoothing import Work, count_votes, noise_chunk
 from pagoda.memory import MicroBatch, in_parts
 from pagoda.nets.model import check_fits, load_model
-from pagoda.run.command import main, option
+from pagoda.options import Predict, option
+from pagoda.run.command import main
 from pagoda.run.fingerprint import fingerprint
 
 VIEWS = ("clean", "noisy")
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Predict):
     """Predict test images with the smoothed classifier that a base classifier and a noise level make."""
 
     model: Path = option("model.safetensors that the train step wrote")
     data: Path = option("dataset.json that the fetch step wrote")
     out: Path = option("where the table goes (.tsv); a .json beside it says how it was made, and the accuracies")
-    sigma: float = option("standard deviation of the smoothing noise, in pixel values")
-    images: int = option("how many test images, spread evenly over the split")
-    n: int = option("draws for a prediction")
-    alpha: float = option("chance that a prediction is not the smoothed classifier's, in (0, 1)")
-    batch: int = option("noisy images at once: speed and memory only", default=250)
-    seed: int = option("of the noise", default=0)
+    sigma: float = option("standard deviation of the smoothing noise", gt=0)
 
 
 def run(config: Config) -> dict:
     """Predict, write the table and return what its .json says. Raises BadInput, naming the image at fault."""
-    _check(config)
     device = pick_device()
     model = load_model(config.model, device)
     test = Split(config.data, "test")
@@ -119,16 +112,6 @@ def _share(hits: int, n: int) -> dict:
     """Return a share with its 95 % Clopper-Pearson interval and n."""
     low, high = interval(hits, n)
     return {"share": hits / n, "low": low, "high": high, "n": n}
-
-
-def _check(config: Config) -> None:
-    if not 0 < config.sigma < float("inf"):
-        raise BadInput(f"sigma is {config.sigma:g}: a smoothed classifier needs noise, sigma > 0")
-    if not 0 < config.alpha < 1:
-        raise BadInput(f"alpha is {config.alpha:g}: must be above 0 and below 1")
-    for name in ("images", "n", "batch"):
-        if getattr(config, name) < 1:
-            raise BadInput(f"{name} is {getattr(config, name)}: must be at least 1")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -30,7 +30,7 @@ from pagoda.data.dataset import Description, Split
 from pagoda.device import pick_device, pick_precision
 from pagoda.errors import BadInput
 from pagoda.files import write_text
-from pagoda.log import Progress, logger, under_torchrun
+from pagoda.log import Progress, logger
 from pagoda.maths.confidence import interval
 from pagoda.nets.evaluation import hits
 from pagoda.nets.group import Group, joined
@@ -38,9 +38,9 @@ from pagoda.nets.model import Identity, save_model
 from pagoda.nets.objectives import Objective
 from pagoda.nets.resume import Checkpoints
 from pagoda.nets.training import Training
-from pagoda.run.command import main, option
+from pagoda.options import AnyModel, Architecture, Train, option
+from pagoda.run.command import main
 from pagoda.run.fingerprint import fingerprint
-from pagoda.run.launch import launch
 from pagoda.run.lock import sole_writer
 
 PERTURBED = {
@@ -51,42 +51,17 @@ PERTURBED = {
 """By training objective: what the accuracy under perturbation is called in ``summary.json``, and which it is under."""
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(Train):
     """Train a base classifier with SGD and a one-cycle schedule."""
 
     data: Path = option("dataset.json that the fetch step wrote")
     out: Path = option("where model.safetensors goes; history.csv and summary.json go beside it")
-    architecture: str = option("fast_resnet, resnet20, resnet110 or resnet50")
-    objective: str = option("standard, gaussian, adversarial or smoothadv")
-    epochs: int = option("passes over the training pictures")
-    batch: int = option("pictures a step")
-    learning_rate: float = option("peak of the one-cycle schedule")
-    weight_decay: float = option("L2 penalty on the weights", default=5e-4)
-    momentum: float = option("of SGD, at the schedule's start", default=0.9)
-    width: int | None = option("channels of fast_resnet's stem", default=None)
-    sigma: float = option("gaussian, smoothadv: standard deviation of the noise, in pixel values", default=0.0)
-    epsilon: float = option("adversarial, smoothadv: L2 radius, in pixel values", default=0.0)
-    attack_steps: int = option("adversarial, smoothadv: steps of the attack", default=0)
-    attack_step: float = option("adversarial, smoothadv: length of a step, L2, in pixel values", default=0.0)
-    draws: int = option("smoothadv: m, noise draws of a picture", default=1)
-    warmup: int = option("smoothadv: epochs over which epsilon and step grow to the whole", default=0)
-    flip: bool = option("mirror half of the training pictures", default=False)
-    shift: int = option("move training pictures by up to so many pixels each way", default=0)
-    crop: bool = option("random crops of 8-100 %% of the area (pictures that are files)", default=False)
-    precision: str = option("auto, float32 or bfloat16, of matrix products", default="auto")
-    seed: int = option("of weights, order, augmentation and noise", default=0)
-    workers: int = option("processes that decode pictures that are files", default=0)
-    checkpoint_seconds: float = option("seconds between checkpoints: what an interruption costs at most", default=30.0)
-    gpus: int = option("of each node, a process each; they share every batch: speed and memory only", default=1)
-    nodes: int = option("of the SLURM allocation that it runs in", default=1)
+    architecture: Architecture = option("as in config.yaml: {name: fast_resnet, width: 16}")
+    model: AnyModel = option("as in config.yaml: {objective: gaussian, sigma: 0.5}")
 
 
 def run(config: Config) -> dict:
     """Train, write the model and return its summary. Raises BadInput on values that make no training."""
-    _check(config)
-    if config.gpus * config.nodes > 1 and not under_torchrun():
-        sys.exit(launch("train", config, config.gpus, config.nodes))
     with joined() as group:
         _check_share(config.batch, group.of, f"{group.of} processes")
         with sole_writer(config.out) if group.leads else nullcontext():
@@ -112,7 +87,7 @@ def _run(config: Config, group: Group) -> dict:
     )
     logger.info(
         "%s: %s, %s, %d pictures, %s%s",
-        *(label, config.architecture, identity.objective, len(pictures), identity.precision),
+        *(label, identity.architecture, identity.objective, len(pictures), identity.precision),
         f", {group.of} processes" if group.of > 1 else "",
     )
     checkpoints = Checkpoints(config.out.with_name("checkpoints"), _decisive(config, identity))
@@ -137,36 +112,22 @@ def _run(config: Config, group: Group) -> dict:
     return summary
 
 
-def _check(config: Config) -> None:
-    for name in ("epochs", "batch", "gpus", "nodes"):
-        if getattr(config, name) < 1:
-            raise BadInput(f"{name} is {getattr(config, name)}: must be at least 1")
-    if config.warmup < 0:
-        raise BadInput(f"warmup is {config.warmup}: must be 0 or above")
-    for name in Objective(config.objective).values():
-        if name not in ("name", "warmup") and not 0 < getattr(config, name) < math.inf:
-            raise BadInput(f"{name} is {getattr(config, name):g}: objective {config.objective} needs it above 0")
-
-    processes = config.gpus * config.nodes
-    _check_share(config.batch, processes, f"gpus {config.gpus} x nodes {config.nodes} = {processes} processes")
-
-
 def _check_share(batch: int, processes: int, said: str) -> None:
     if batch % processes:
         raise BadInput(f"batch is {batch}, which {said} cannot share equally: it must be a multiple of {processes}")
 
 
 def _identity(config: Config, data: Description, precision: str) -> Identity:
-    values = (config.sigma, config.epsilon, config.attack_steps, config.attack_step, config.draws, config.warmup)
+    architecture = config.architecture.values()
     return Identity(
-        architecture=config.architecture,
-        options={} if config.width is None else {"width": config.width},
+        architecture=architecture.pop("name"),
+        options=architecture,
         classes=data.classes,
         channels=data.channels,
         size=data.size,
         mean=data.mean,
         std=data.std,
-        objective=Objective(config.objective, *values).values(),
+        objective=config.model.objective_values,
         seed=config.seed,
         precision=precision,
         data=data.fingerprint,
@@ -176,8 +137,7 @@ def _identity(config: Config, data: Description, precision: str) -> Identity:
 
 def _decisive(config: Config, identity: Identity) -> str:
     """Return a short hash of all that decides the network: a checkpoint of anything else is not this training's."""
-    passing = ("data", "out", "workers", "checkpoint_seconds", "gpus", "nodes")
-    told = {key: value for key, value in vars(config).items() if key not in passing} | asdict(identity)
+    told = config.values(leave_out=("data", "out")) | asdict(identity)
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -247,8 +207,8 @@ def _summary(config: Config, training: Training, test: Split, label: str) -> dic
 
     clean, n = right(Objective("standard")), len(test)
     summary = {"clean_accuracy": clean / n, "clean_accuracy_95": interval(clean, n)}
-    if config.objective in PERTURBED:
-        name, under = PERTURBED[config.objective]
+    if config.model.objective in PERTURBED:
+        name, under = PERTURBED[config.model.objective]
         perturbed = right(dataclasses.replace(training.objective, name=under))
         summary |= {name: perturbed / n, f"{name}_95": interval(perturbed, n)}
     return (
@@ -256,7 +216,7 @@ def _summary(config: Config, training: Training, test: Split, label: str) -> dic
         | {
             "n": n,
             "objective": training.identity.objective,
-            "architecture": config.architecture,
+            "architecture": training.identity.architecture,
             "parameters": sum(p.numel() for p in training.classifier.parameters()),
             "epochs": config.epochs,
             "seconds": round(training.seconds, 2),

@@ -3,6 +3,7 @@
 Imports nothing heavy: Snakemake reads it on every call.
 """
 
+import re
 from pathlib import Path
 
 from pagoda.errors import BadInput
@@ -15,6 +16,7 @@ KNOWN = {
     ),
 }
 """Class names of the datasets whose classes are fixed, in the order of their numbers."""
+KINDS = (*KNOWN, "imagefolder")
 
 
 def class_names(kind: str, root: str | None) -> tuple[str, ...]:
@@ -41,3 +43,11 @@ def folder_classes(folder: Path) -> tuple[str, ...]:
     if not names:
         raise BadInput(f"{folder} holds no class: one subfolder a class is expected")
     return names
+
+
+def class_in_path(name: str) -> str:
+    """Return a class's name as paths hold it: what Snakemake or the file system reads otherwise stands as %XX.
+
+    That is / { } < > % and control characters; urllib.parse.unquote takes it back.
+    """
+    return re.sub(r"[/{}<>%\x00-\x1f]", lambda found: f"%{ord(found[0]):02X}", name)

@@ -1,46 +1,43 @@
-"""The command line of a step, made from its Config dataclass, and the frame in which the step runs."""
+"""The command line of a step, made from its options, and the frame in which the step runs."""
 
 import argparse
-import dataclasses
 import shlex
 import signal
 import sys
-import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
 
 from pagoda.errors import BadInput
 from pagoda.log import logger, start_log
+from pagoda.options import Options
+from pagoda.options.faults import bare, checked
 from pagoda.run.fingerprint import fingerprint
 
 
-def option(help_text: str, **kwargs) -> typing.Any:
-    """Return a dataclass field that `main` shows with `help_text`; `default=` makes it optional."""
-    return dataclasses.field(metadata={"help": help_text}, **kwargs)
-
-
-def main(step: str, config_type: type, run: Callable, argv: list[str] | None = None) -> typing.NoReturn:
-    """Run a step as a command: parse its flags, open its log, check its code fingerprint, call run(config).
+def main(step: str, kind: type[Options], run: Callable, argv: list[str] | None = None) -> typing.NoReturn:
+    """Run a step as a command: parse its options, open its log, check its code fingerprint, call run(options).
 
     Exits 0 when done, 2 on bad input or where memory does not suffice (one line says what), 1 on a defect of ours
     (with its traceback), and 128 + the signal's number when told to stop.
     """
-    parser = _parser(step, config_type)
-    flags = vars(parser.parse_args(argv))
-    code, log_path = flags.pop("code"), flags.pop("log")
+    given = vars(_parser(step, kind).parse_args(argv))
+    code, log_path = given.pop("code"), given.pop("log")
     # Stop as Ctrl-C does, so that `finally` and `with` clean up.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         start_log(log_path)
         logger.info("%s", shlex.join(["python", "-m", f"steps.{step}", *(sys.argv[1:] if argv is None else argv)]))
+        options, faults = checked(kind, given)
+        if options is None:
+            raise BadInput("; ".join(line for _, line in faults))
         now = fingerprint(f"steps.{step}")
         if code not in (None, now):
             raise BadInput(
                 f"--code is {code}, but the code of steps.{step} is now {now}: it was edited after the workflow had "
                 "been planned; run snakemake again"
             )
-        run(config_type(**flags))
+        run(options)
     except BadInput as error:
         logger.error("error: %s", error)
         sys.exit(2)
@@ -59,42 +56,41 @@ def main(step: str, config_type: type, run: Callable, argv: list[str] | None = N
     sys.exit(0)
 
 
-def _parser(step: str, config_type: type) -> argparse.ArgumentParser:
+def _parser(step: str, kind: type[Options]) -> argparse.ArgumentParser:
     # A list of files too long for a command line may stand in a file: --ascents @FILE, a path a line.
     parser = argparse.ArgumentParser(
-        f"python -m steps.{step}",
-        description=config_type.__doc__,
-        allow_abbrev=False,
-        fromfile_prefix_chars="@",
+        f"python -m steps.{step}", description=kind.__doc__, allow_abbrev=False, fromfile_prefix_chars="@"
     )
-    hints = typing.get_type_hints(config_type)
-    for field in dataclasses.fields(config_type):
-        optional = field.default is not dataclasses.MISSING
-        settings: dict = {"help": field.metadata["help"]}
-        if optional:
-            settings |= {"default": field.default}
-            settings["help"] += f" (default: {field.default})"
+    for name, field in kind.model_fields.items():
+        default = "" if field.is_required() or field.default in (None, ()) else f" (default: {field.default})"
         parser.add_argument(
-            "--" + field.name.replace("_", "-"),
-            required=not optional,
-            **settings,
-            **_parsing(hints[field.name]),
+            "--" + (field.alias or name).replace("_", "-"),
+            dest=field.alias or name,
+            required=field.is_required(),
+            default=argparse.SUPPRESS,
+            help=f"{field.description}{default}".replace("%", "%%"),
+            **_parsing(bare(field.annotation)),
         )
     parser.add_argument("--code", help="the code fingerprint that the step must have (default: any)")
     parser.add_argument("--log", type=Path, help="file for log lines (default: standard error)")
     return parser
 
 
-def _parsing(hint: typing.Any) -> dict:
-    if typing.get_origin(hint) is tuple:
-        return {"nargs": "*", "type": typing.get_args(hint)[0], "action": _Tuple}
-    if isinstance(hint, types.UnionType):  # X | None
-        return {"type": next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)}
-    if hint is bool:
+def _parsing(kind: typing.Any) -> dict:
+    if kind is bool:
         return {"action": argparse.BooleanOptionalAction}
-    return {"type": hint}
+    if typing.get_origin(kind) is tuple:
+        return {"nargs": "*"}
+    if kind in (int, float, str, Path) or typing.get_origin(kind) is typing.Literal:
+        return {}
+    return {"type": _mapping}
 
 
-class _Tuple(argparse.Action):
-    def __call__(self, parser, namespace, values, option_string=None):
-        setattr(namespace, self.dest, tuple(values))
+def _mapping(text: str) -> typing.Any:
+    """Read a mapping as config.yaml has it: {name: fast_resnet, width: 16}."""
+    import yaml  # late: an ascent, of which there are many, does without
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no YAML: {error}") from None

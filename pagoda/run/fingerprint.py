@@ -30,18 +30,17 @@ def fingerprint(module: str, root: Path = ROOT) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(import_closure(module, root)):
-        if not any(name == silent or name.startswith(f"{silent}.") for silent in SILENT):
-            digest.update(f"{name}\n{_canonical(_parse(_path(name, root)))}\n".encode())
+        digest.update(f"{name}\n{_canonical(_parse(_path(name, root)))}\n".encode())
     return digest.hexdigest()[:12]
 
 
 def import_closure(module: str, root: Path = ROOT) -> set[str]:
-    """Return the dotted names of `module` and of every module of PACKAGES that it imports, directly or not."""
+    """Return the names of `module` and of every module of PACKAGES but the SILENT that it imports, directly or not."""
     found: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        if name not in found:
+        if name not in found and not any(f"{name}.".startswith(f"{silent}.") for silent in SILENT):
             found.add(name)
             waiting += direct_imports(_path(name, root), root)
     return found

@@ -1,22 +1,22 @@
-import dataclasses
 import sys
 
 import pytest
 
 from pagoda.errors import BadInput
-from pagoda.run.command import main, option
+from pagoda.options import AnyModel, Options, option
+from pagoda.run.command import main
 from pagoda.run.fingerprint import fingerprint
 from tests.conftest import run_step
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Options):
     """Do a thing."""
 
-    size: int = option("how large")
-    names: tuple[str, ...] = option("which", default=())
-    deep: bool = option("how", default=False)
-    rate: float | None = option("how fast", default=None)
+    size: int = option("how large", ge=1)
+    names: tuple[str, ...] = option("which", ())
+    deep: bool = option("how", False)
+    rate: float | None = option("how fast", None)
+    model: AnyModel | None = option("what, 100 %", None)
 
 
 def call(run, *argv):
@@ -25,18 +25,27 @@ def call(run, *argv):
     return caught.value.code
 
 
-def test_flags_become_a_config():
+def test_flags_become_options():
     seen = []
-    assert call(seen.append, "--size", "3", "--names", "a b", "c", "--deep", "--rate", "0.5") == 0
+    given = ["--names", "a b", "c", "--deep", "--rate", "0.5", "--model", "{objective: gaussian, sigma: 0.5}"]
+    assert call(seen.append, "--size", "3", *given) == 0
     assert call(seen.append, "--size", "3") == 0
-    assert seen == [Config(3, ("a b", "c"), True, 0.5), Config(3)]
+    assert seen[0].model.objective_values == {"name": "gaussian", "sigma": 0.5}
+    assert seen[0].model_copy(update={"model": None}) == Config(size=3, names=("a b", "c"), deep=True, rate=0.5)
+    assert seen[1] == Config(size=3)
+
+
+def test_bad_values_are_one_line(capsys):
+    assert call(print, "--size", "0", "--rate", "fast", "--model", "{objective: gaussian}") == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith("size is '0': must be at least 1; rate is 'fast': must be a number; model.sigma is missing")
 
 
 def test_a_list_may_stand_in_a_file(tmp_path):
     seen, names = [], [f"results/a b/{k}.npz" for k in range(5000)]
     (tmp_path / "list").write_text("\n".join(names) + "\n")
     assert call(seen.append, "--names", f"@{tmp_path / 'list'}", "--size", "3") == 0
-    assert seen == [Config(3, tuple(names))]
+    assert seen == [Config(size=3, names=tuple(names))]
 
 
 def test_bad_input_is_one_line_and_defects_are_not_hidden(capsys, tmp_path):

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from pagoda.nets.architectures import build_seeded
-from pagoda.run.settings import class_in_path
+from pagoda.data.classes import class_in_path
 from tests.conftest import ODD, ROOT, copy_project
 
 TINY = {
@@ -33,7 +33,7 @@ TINY = {
         "draws": 2,
         "check_draws": 4,
     },
-    "align": {"draws": 2, "judge_fit": 100, "judge_held_out": 50, "resamples": 100},
+    "align": {"draws": 2, "judge_fit": 100, "judge_held_out": 50},
     "montage": {"headline_epsilon": 2},
 }
 

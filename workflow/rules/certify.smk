@@ -72,7 +72,7 @@ rule certified_accuracy:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        flags=lambda wildcards: flags(published=published_of(wildcards)),
+        flags=lambda wildcards: flags(published=experiment_of(wildcards).published),
         code=fingerprint("steps.certified_accuracy"),
     shell:
         "python -m steps.certified_accuracy --tables {input.tables:q} --out {output.figure:q} {params.flags}"

@@ -1,55 +1,31 @@
-# Config validation, what wildcards may be, and what paths name. No rules.
+# The config checked, what wildcards may be, and what paths name. No rules.
 
 import hashlib
 import json
-import os
 import re
 import shlex
-import sys
 from contextlib import ExitStack
 from functools import cache
-from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
-ROOT = Path(workflow.basedir).parent
-# The steps that lie beside this workflow, planned and run with the Python that runs Snakemake (a conda environment
-# goes before it where one is asked for).
-sys.path.insert(0, str(ROOT))
-os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])}
-
-from pagoda.data.classes import class_names
-from pagoda.errors import BadInput
+from pagoda.data.classes import class_in_path, class_names
+from pagoda.data.views import View
 from pagoda.files import write_text
 from pagoda.run.fingerprint import fingerprint
 from pagoda.run.warm import warm
-from pagoda.run.settings import certified_views, check_config, class_in_path, model_name, view_path
-
-RESERVED = ("all", "unknown_target", "fetch", "train", "certify", "certificates", "certified_accuracy", "predict")
-RESERVED += ("ascend", "align", "align_summary", "gradients", "measures", "gallery")
-RESERVED += ("montage_headline", "montage_eps", "montage_class", "montage_ladder", "montage_sweep")
-RESERVED += ("montage_synthesis", "montage_animation")
-
 
 WARM = ExitStack()
 ROOM = 40  # classes that figures and the page have room for
 LONGEST = 60_000  # bytes of a list of files in a command: Linux takes 131,072 in all
 
-
-def refuse(message):
-    """Stop Snakemake with one line that says what is wrong and what is allowed."""
-    raise WorkflowError(message)
-
-
 try:
-    check_config(config, ROOT / "workflow" / "schemas" / "config.schema.yaml", RESERVED)
+    EXPERIMENTS = check_config(config)
 except BadInput as fault:
     refuse(str(fault))
 
 
 # A name without a slash that is no checkpoint of the config: those are files that lie there.
 CHECKPOINTS = {
-    model["import"] for known in config["experiments"].values() for model in known["models"] if "import" in model
+    model.checkpoint.file for known in EXPERIMENTS.values() for model in known.models if model.checkpoint is not None
 }
 NO_CHECKPOINT = f"(?!(?:{'|'.join(map(re.escape, sorted(CHECKPOINTS)))})$)[^/]+"
 
@@ -66,16 +42,15 @@ wildcard_constraints:
 
 
 def experiment_of(wildcards):
-    """Return the config of the experiment that a path names."""
-    known = config["experiments"]
-    if wildcards.experiment not in known:
-        refuse(f"unknown experiment {wildcards.experiment!r} in a path; config.yaml has {', '.join(known)}")
-    return known[wildcards.experiment]
+    """Return the experiment that a path names."""
+    if wildcards.experiment not in EXPERIMENTS:
+        refuse(f"unknown experiment {wildcards.experiment!r} in a path; config.yaml has {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[wildcards.experiment]
 
 
 def model_of(wildcards):
-    """Return the config of the model that a path names."""
-    known = {model_name(model): model for model in experiment_of(wildcards)["models"]}
+    """Return the model that a path names."""
+    known = experiment_of(wildcards).model_by_name
     if wildcards.model not in known:
         refuse(f"unknown model {wildcards.model!r} in a path; experiment {wildcards.experiment} has {', '.join(known)}")
     return known[wildcards.model]
@@ -96,18 +71,19 @@ def number_of(wildcards, name, zero=False):
 @cache
 def classes_of(name):
     """Return the target classes of the experiment `name`."""
-    experiment = config["experiments"][name]
-    chosen, root = experiment["ascend"]["classes"], experiment["dataset"].get("root")
-    if chosen != "all" and not Path(root or "").is_dir():
+    chosen, dataset = EXPERIMENTS[name].ascend.classes, EXPERIMENTS[name].dataset
+    if chosen and not Path(dataset.root or "").is_dir():
         return chosen  # fetch will say what is missing
     try:
-        known = class_names(experiment["dataset"]["kind"], root)
+        known = class_names(dataset.kind, dataset.root)
     except BadInput as fault:
         refuse(f"experiment {name}: {fault}")
-    if chosen == "all":
+    if not chosen:
         return known
     if unknown := [c for c in chosen if c not in known]:
-        refuse(f"experiment {name}: ascend.classes: unknown class {', '.join(unknown)}; {root} has {', '.join(known)}")
+        refuse(
+            f"experiment {name}: ascend.classes: unknown class {', '.join(unknown)}; {dataset.root} has {', '.join(known)}"
+        )
     return chosen
 
 
@@ -121,7 +97,7 @@ def classes_in_paths(name):
 def shown_of(name):
     """Return the target classes that the figures and the page of the experiment `name` show."""
     known = classes_of(name)
-    chosen = config["experiments"][name]["montage"].get("classes", known)
+    chosen = EXPERIMENTS[name].montage.classes or known
     if unknown := [c for c in chosen if c not in known]:
         refuse(f"experiment {name}: montage.classes: {', '.join(unknown)} is none of ascend.classes")
     if len(chosen) > ROOM:
@@ -155,9 +131,3 @@ def listed(paths):
     file = Path(".snakemake", "lists", f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.txt")
     write_text(file, content)
     return f"@{file}"
-
-
-def published_of(wildcards):
-    """Return the dataset whose published figures an experiment is compared with: cifar10, imagenet or none."""
-    kind = experiment_of(wildcards)["dataset"]["kind"]
-    return kind if kind == "cifar10" else "imagenet" if wildcards.experiment == "imagenet" else None

@@ -14,7 +14,7 @@ rule fetch:
         mem_mb=growing(8000),
         runtime=120,
     params:
-        flags=lambda wildcards: flags(**experiment_of(wildcards)["dataset"]),
+        flags=lambda wildcards: flags(**experiment_of(wildcards).dataset.values()),
         code=fingerprint("steps.fetch"),
     shell:
         "python -m steps.fetch --out {output.data:q} {params.flags} --code {params.code} --log {log:q}"

@@ -1,4 +1,7 @@
 # From the config to the flags of the steps' command lines. No rules.
+#
+# What decides results goes through `params:`, and a change reruns; what decides speed and memory alone goes through
+# `resources:`, and a change reruns nothing.
 
 
 def flags(**values):
@@ -10,24 +13,18 @@ def flags(**values):
             words.append(flag if value else f"--no-{flag[2:]}")
         elif isinstance(value, (list, tuple)):
             words += [flag, *map(str, value)] if value else []
+        elif isinstance(value, dict):
+            words.append(f"{flag}={json.dumps(value, ensure_ascii=False)}")
         elif value is not None:
             words.append(f"{flag}={value}")
     return shlex.join(words)
 
 
-# What decides speed and memory alone. It goes to a step through `resources:`, because a changed resource reruns nothing.
-PASSING = {"workers", "checkpoint_seconds", "batch", "gpus", "nodes"}
-
-
 def speed_of(stage):
-    """Return the function that gives the flags of a stage's speed."""
-    names = PASSING - ({"batch"} if stage == "train" else set())  # there, the batch is science
-
-    def speed(wildcards):
-        settings = experiment_of(wildcards).get(stage, {})
-        return flags(**{name: settings[name] for name in sorted(names & set(settings))})
-
-    return speed
+    """Return the function that gives the flags of what decides a stage's speed alone."""
+    return lambda wildcards: flags(
+        **getattr(experiment_of(wildcards), stage).values(speed=True, leave_out=("gpus", "nodes"))
+    )
 
 
 def growing(mem_mb, times=lambda wildcards: 1):
@@ -35,110 +32,85 @@ def growing(mem_mb, times=lambda wildcards: 1):
     return lambda wildcards, attempt: mem_mb * times(wildcards) * attempt
 
 
-def wide(name):
+def spread_over(name):
     """Return the function that gives `gpus` (of each node) or `nodes` of a training; 1 for an imported model."""
-    return lambda wildcards: (1 if "import" in model_of(wildcards) else experiment_of(wildcards)["train"].get(name, 1))
+    return lambda wildcards: 1 if model_of(wildcards).checkpoint else getattr(experiment_of(wildcards).train, name)
 
 
 def threads_of(wildcards):
     """Return the CPU threads that one job of an experiment gets."""
-    return experiment_of(wildcards).get("threads", 1)
+    return experiment_of(wildcards).threads
 
 
 def train_step(wildcards):
     """Return the step that makes a model: train, or import_model."""
-    return "import_model" if "import" in model_of(wildcards) else "train"
+    return "import_model" if model_of(wildcards).checkpoint else "train"
 
 
 def train_flags(wildcards):
-    """Return what decides a model: architecture, objective, schedule, augmentation, seed; or what is imported."""
-    model = model_of(wildcards)
-    experiment = experiment_of(wildcards)
-    architecture = {
-        "architecture": experiment["architecture"]["name"],
-        "width": experiment["architecture"].get("width"),
-    }
-    if "import" in model:
-        imported = {key: value for key, value in model.items() if key != "import"}
-        return flags(**({} if "architecture" in model else architecture) | imported, checkpoint=model["import"])
-    science = {key: value for key, value in experiment["train"].items() if key not in PASSING - {"batch"}}
-    return flags(**architecture, **model, **science)
+    """Return what decides a model: objective, architecture, schedule, augmentation, seed; or what is imported."""
+    experiment, model = experiment_of(wildcards), model_of(wildcards)
+    how = model.checkpoint or experiment.training_of(model)
+    return flags(
+        model=model.values(leave_out=("name", "architecture", "train", "import")),
+        architecture=(model.architecture or experiment.architecture).values(),
+        **how.values(),
+    )
 
 
 def certify_flags(wildcards):
     """Return what decides a table of certificates: sigma, images, mode, n0, n, alpha, radii, seed."""
-    settings = {
-        key: value for key, value in experiment_of(wildcards)["certify"].items() if key not in PASSING | {"also"}
-    }
-    return flags(sigma=number_of(wildcards, "sigma"), **settings)
+    options = experiment_of(wildcards).certify.values(leave_out=("also", "published"))
+    return flags(sigma=number_of(wildcards, "sigma"), **options)
 
 
 def predict_flags(wildcards):
     """Return what decides a table of predictions: sigma, images, n, alpha, seed."""
-    if "predict" not in experiment_of(wildcards):
-        refuse(f"experiment {wildcards.experiment} has no values to predict with: add `predict` to it in config.yaml")
-    settings = {key: value for key, value in experiment_of(wildcards)["predict"].items() if key not in PASSING}
-    return flags(sigma=number_of(wildcards, "sigma"), **settings)
+    return flags(sigma=number_of(wildcards, "sigma"), **experiment_of(wildcards).predict.values())
 
 
 def ascend_flags(wildcards):
     """Return what decides an ascent: target, sigma, epsilon, sources, steps, draws, seed."""
-    settings = {
-        key: value
-        for key, value in experiment_of(wildcards)["ascend"].items()
-        if key not in PASSING | {"views", "epsilon", "classes"}
-    }
+    options = experiment_of(wildcards).ascend.values(leave_out=("views", "epsilon", "classes"))
     if wildcards.variant:
         name, value = wildcards.variant[1:].split("=")
-        settings[name] = value
+        options[name] = value
     return flags(
         target=target_of(wildcards),
         sigma=number_of(wildcards, "sigma", zero=True),
         epsilon=number_of(wildcards, "eps"),
-        **settings,
+        **options,
     )
 
 
 def align_flags(wildcards):
     """Return what decides the measures of a view: draws of a gradient, the judges' pictures, seed."""
-    settings = {
-        key: value
-        for key, value in experiment_of(wildcards)["align"].items()
-        if key not in PASSING | {"resamples", "gate"}
-    }
-    return flags(sigma=number_of(wildcards, "sigma", zero=True), **settings)
+    return flags(
+        sigma=number_of(wildcards, "sigma", zero=True), **experiment_of(wildcards).align.values(leave_out=("gate",))
+    )
 
 
 def summary_flags(wildcards):
-    """Return what decides the summary of the measures: the headline's epsilon, gate, resamples, seed."""
+    """Return what decides the summary of the measures: the headline's epsilon, the gate."""
     experiment = experiment_of(wildcards)
-    settings = {key: value for key, value in experiment["align"].items() if key in {"resamples", "gate", "seed"}}
-    return flags(epsilon=experiment["montage"]["headline_epsilon"], **settings)
+    return flags(epsilon=experiment.headline_epsilon, gate=experiment.align.gate)
 
 
 def gallery_flags(wildcards):
     """Return what decides the page: the experiment and the hash of its config, sources and frames shown."""
     experiment = experiment_of(wildcards)
-    # What decides speed alone is left out, at every stage.
-    told = {
-        stage: (
-            {k: v for k, v in values.items() if k not in PASSING - ({"batch"} if stage == "train" else set())}
-            if isinstance(values, dict)
-            else values
-        )
-        for stage, values in experiment.items()
-        if stage != "threads"
-    }
-    told = json.dumps(told, sort_keys=True, ensure_ascii=False)
+    sections = {name: getattr(experiment, name) for name in type(experiment).model_fields if name != "threads"}
+    decisive = {name: section.values() if hasattr(section, "values") else section for name, section in sections.items()}
+    text = json.dumps(decisive, sort_keys=True, ensure_ascii=False, default=lambda options: options.values())
     return flags(
         experiment=wildcards.experiment,
-        config_hash=hashlib.sha256(told.encode()).hexdigest()[:12],
-        epsilon=experiment["montage"]["headline_epsilon"],
-        **experiment.get("gallery", {}),
+        config_hash=hashlib.sha256(text.encode()).hexdigest()[:12],
+        epsilon=experiment.headline_epsilon,
+        **experiment.gallery.values(),
     )
 
 
 def page_hash():
     """Return what identifies the page's template, style sheet and script."""
-    files = sorted((ROOT / "pagoda" / "page").iterdir())
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.is_file())).hexdigest()[:12]
+    files = sorted(file for file in (ROOT / "pagoda" / "page").iterdir() if file.suffix in (".js", ".css", ".jinja"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]

@@ -8,22 +8,20 @@ def experiment_targets(name):
 
 def targets(name):
     """Return the files that the experiment `name` is made of."""
-    experiment, classes = config["experiments"][name], [class_in_path(c) for c in shown_of(name)]
-    starts = {view.get("start", "images") for view in experiment["ascend"]["views"]}
+    experiment, classes = EXPERIMENTS[name], [class_in_path(c) for c in shown_of(name)]
     montages = ["headline", *(f"class={c}" for c in classes), f"ladder/class={classes[0]}"]
-    montages += [f"eps={e:g}" for e in experiment["ascend"]["epsilon"]]
+    montages += [f"eps={e:g}" for e in experiment.ascend.epsilon]
     montages += [f"animation/class={c}" for c in classes]
-    montages += ["synthesis"] if starts - {"images"} else []
-    montages += ["sweep"] if "sweep" in experiment else []
-    certified = ["certified_accuracy"] if certified_views(experiment) else []
+    montages += ["synthesis"] if any(view.start != "images" for view in experiment.views) else []
+    montages += ["sweep"] if experiment.sweep else []
+    certified = ["certified_accuracy"] if experiment.certified else []
     figures = [*certified, "measures", "gradients", *(f"montage/{m}" for m in montages)]
     return [f"results/{name}/{path}" for path in (*(f"{f}.png" for f in figures), "align/summary.md", "index.html")]
 
 
 def views_of(wildcards, start=True):
     """Return the views of an experiment that start from images, or those that do not, or (None) all."""
-    every = experiment_of(wildcards)["ascend"]["views"]
-    return [view for view in every if start is None or (view.get("start", "images") == "images") == start]
+    return [view for view in experiment_of(wildcards).views if start is None or (view.start == "images") == start]
 
 
 def ascents(wildcards, radii, classes, views):
@@ -32,10 +30,10 @@ def ascents(wildcards, radii, classes, views):
     A view that starts from seeds or noise has that of the headline alone.
     """
     return [
-        f"results/{wildcards.experiment}/ascend/{view_path(view)}/eps={e:g}/class={class_in_path(c)}.npz"
+        f"results/{wildcards.experiment}/ascend/{view.path}/eps={e:g}/class={class_in_path(c)}.npz"
         for view in views
         for e in radii
-        if view.get("start", "images") == "images" or e == headline_epsilon(wildcards)
+        if view.start == "images" or e == headline_epsilon(wildcards)
         for c in classes
     ]
 
@@ -43,8 +41,7 @@ def ascents(wildcards, radii, classes, views):
 def certificates(wildcards, suffix):
     """Return the tables (tsv) of an experiment's certificates, or what tells how they were made (json)."""
     return [
-        f"results/{wildcards.experiment}/certify/{view['model']}/sigma={view['sigma']:g}.{suffix}"
-        for view in certified_views(experiment_of(wildcards))
+        f"results/{wildcards.experiment}/certify/{view.path}.{suffix}" for view in experiment_of(wildcards).certified
     ]
 
 
@@ -58,28 +55,25 @@ def shards(wildcards, suffix):
 
 def certified_table(wildcards):
     """Return the table of certified accuracy of an experiment, where it has anything to certify."""
-    some = certified_views(experiment_of(wildcards))
-    return f"results/{wildcards.experiment}/certified_accuracy.csv" if some else []
+    return f"results/{wildcards.experiment}/certified_accuracy.csv" if experiment_of(wildcards).certified else []
 
 
 def headline_epsilon(wildcards):
     """Return the epsilon of an experiment's headline."""
-    return experiment_of(wildcards)["montage"]["headline_epsilon"]
+    return experiment_of(wildcards).headline_epsilon
 
 
 def view_ascents(wildcards):
     """Return the ascents of one view, every class and epsilon."""
     number_of(wildcards, "sigma", zero=True)
-    view = {"model": wildcards.model, "sigma": float(wildcards.sigma)}
-    if wildcards.start:
-        view["start"] = wildcards.start.partition("=")[2]
+    view = View(wildcards.model, float(wildcards.sigma), wildcards.start.partition("=")[2] or "images")
     model_of(wildcards)
-    return ascents(wildcards, experiment_of(wildcards)["ascend"]["epsilon"], classes_of(wildcards.experiment), [view])
+    return ascents(wildcards, experiment_of(wildcards).ascend.epsilon, classes_of(wildcards.experiment), [view])
 
 
 def alignments(wildcards, suffix, start=True):
     """Return the measures (csv) of views, what tells how they were made (json), or their gradients (npz)."""
-    return [f"results/{wildcards.experiment}/align/{view_path(view)}.{suffix}" for view in views_of(wildcards, start)]
+    return [f"results/{wildcards.experiment}/align/{view.path}.{suffix}" for view in views_of(wildcards, start)]
 
 
 def headline_ascents(wildcards):
@@ -103,9 +97,7 @@ def epsilon_ascents(wildcards):
 
 def class_ascents(wildcards):
     """Return the ascents of one class: every view and epsilon."""
-    return ascents(
-        wildcards, experiment_of(wildcards)["ascend"]["epsilon"], [target_of(wildcards)], views_of(wildcards)
-    )
+    return ascents(wildcards, experiment_of(wildcards).ascend.epsilon, [target_of(wildcards)], views_of(wildcards))
 
 
 def animated_ascents(wildcards):
@@ -115,18 +107,18 @@ def animated_ascents(wildcards):
 
 def swept_ascents(wildcards):
     """Return the ascents of the sweep: every view at every number of draws, towards its class."""
-    sweep = experiment_of(wildcards).get("sweep")
+    sweep = experiment_of(wildcards).sweep
     if sweep is None:
         refuse(f"experiment {wildcards.experiment} has no sweep: add `sweep` to it in config.yaml")
-    name = f"eps={headline_epsilon(wildcards):g}/class={class_in_path(sweep['class'])}.npz"
+    name = f"eps={headline_epsilon(wildcards):g}/class={class_in_path(sweep.target)}.npz"
     return [
-        f"results/{wildcards.experiment}/ascend/{view_path(view)}/draws={n}/{name}"
-        for view in sweep["views"]
-        for n in sweep["draws"]
+        f"results/{wildcards.experiment}/ascend/{option.view.path}/draws={n}/{name}"
+        for option in sweep.views
+        for n in sweep.draws
     ]
 
 
 def page_ascents(wildcards):
     """Return the ascents that the page shows: every view and epsilon, the classes shown."""
-    radii = experiment_of(wildcards)["ascend"]["epsilon"]
+    radii = experiment_of(wildcards).ascend.epsilon
     return ascents(wildcards, radii, shown_of(wildcards.experiment), views_of(wildcards, start=None))

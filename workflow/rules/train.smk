@@ -3,7 +3,7 @@ rule train:
     input:
         data=rules.fetch.output.data,
         arrays=rules.fetch.output.arrays,
-        checkpoint=lambda wildcards: model_of(wildcards).get("import", []),
+        checkpoint=lambda wildcards: getattr(model_of(wildcards).checkpoint, "file", []),
     output:
         model="results/{experiment}/train/{model}/model.safetensors",
         history="results/{experiment}/train/{model}/history.csv",
@@ -14,12 +14,12 @@ rule train:
         "results/{experiment}/benchmarks/train/{model}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: lambda wildcards: threads_of(wildcards) * wide("gpus")(wildcards)  # each process has as many
+    threads: lambda wildcards: threads_of(wildcards) * spread_over("gpus")(wildcards)  # each process has as many
     resources:
-        speed=lambda wildcards: "" if "import" in model_of(wildcards) else speed_of("train")(wildcards),
-        gpu=wide("gpus"),
-        nodes=wide("nodes"),
-        mem_mb=growing(8000, wide("gpus")),
+        speed=lambda wildcards: "" if model_of(wildcards).checkpoint else speed_of("train")(wildcards),
+        gpu=spread_over("gpus"),
+        nodes=spread_over("nodes"),
+        mem_mb=growing(8000, spread_over("gpus")),
         runtime=240,
     params:
         step=train_step,

@@ -1,0 +1,194 @@
+"""config.yaml checked, and its JSON schema. One line a fault, all faults at once.
+
+    python -m pagoda.options.check            every option: default, range, help
+    python -m pagoda.options.check --schema   the JSON schema, from which editors complete
+
+`defaults` holds what every experiment has that says nothing else: mappings are merged, lists and values replaced.
+"""
+
+import copy
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import create_model
+
+from pagoda.errors import BadInput
+from pagoda.options.base import Options
+from pagoda.options.contradictions import contradictions
+from pagoda.options.faults import checked
+from pagoda.options.stages import Experiment
+
+
+def _optional(field: Any) -> tuple:
+    field = copy.copy(field)
+    field.default = None if field.is_required() else field.default
+    return field.annotation, field
+
+
+BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+Sections = create_model("Sections", __base__=Options, **{k: _optional(f) for k, f in Experiment.model_fields.items()})
+"""An experiment of which any section may be missing."""
+
+
+def read_strictly(path: Path) -> None:
+    """Read a YAML file for what Snakemake does not tell of: the line of a fault, and keys that stand twice.
+
+    Raises:
+        BadInput: a line a fault, with the file and the line.
+
+    """
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise BadInput(f"{path}, line {mark.line + 1}, column {mark.column + 1}: {error.problem}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot read {path}: {error}") from None
+    if lines := [f"{path}, line {line}: key {key!r} stands twice" for line, key in _repeated(root)]:
+        raise BadInput("\n".join(lines))
+
+
+def _repeated(node: yaml.Node | None) -> Iterator[tuple[int, str]]:
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _ in node.value]
+        for number, (key, value) in enumerate(node.value):
+            if key.value in keys[:number]:
+                yield key.start_mark.line + 1, key.value
+            yield from _repeated(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _repeated(value)
+
+
+def check_config(config: dict) -> dict[str, Experiment]:
+    """Return the experiments of a config by name, with `defaults` merged in.
+
+    Args:
+        config: what config.yaml and the command line say.
+
+    Raises:
+        BadInput: a line a fault: where it stands, the value, what is allowed.
+
+    """
+    known = ("run", "defaults", "experiments")
+    lines = [f"config.{key}: unknown key; known are {', '.join(known)}" for key in config if key not in known]
+    experiments, defaults = (config.get(key) or {} for key in ("experiments", "defaults"))
+    for key, value in (("experiments", experiments), ("defaults", defaults)):
+        if not isinstance(value, dict):
+            raise BadInput("\n".join([*lines, f"config.{key} is {value!r}: must be a mapping (name: value)"]))
+    if not experiments:
+        lines.append("config.experiments: must have at least one experiment")
+    lines += [
+        f"config.run: unknown experiment {name!r}; known are {', '.join(map(str, experiments))}"
+        for name in experiments_to_run(config)
+        if name not in experiments
+    ]
+    lines += [line for place, line in checked(Sections, defaults, "config.defaults")[1] if _has(defaults, place)]
+    found = {}
+    for name, own in experiments.items():
+        where = f"config.experiments.{name}"
+        if not str(name).isidentifier():
+            lines.append(f"{where}: an experiment's name must be letters, digits and _, the first no digit")
+        if not isinstance(own, dict):
+            lines.append(f"{where} is {own!r}: must be a mapping (section: options)")
+            continue
+        given = merged(defaults, own)
+        found[name], faults = checked(Experiment, given, where)
+        # What is wrong in the defaults was said of them.
+        lines += [line for place, line in faults if _has(own, place) or not _has(defaults, place)]
+        unsound = {place[0] for place, _ in faults}
+        sections = vars(Sections.model_validate({k: v for k, v in given.items() if k not in unsound}))
+        lines += [
+            f"{'.'.join([where, *map(str, place)])}{_joint(said)}{said}" for place, said in contradictions(sections)
+        ]
+    if lines:
+        raise BadInput("\n".join(lines))
+    return found
+
+
+def experiments_to_run(config: dict) -> list[str]:
+    """Return what `run` names: a list, or one name as `--config run=digits` has it."""
+    run = config.get("run") or []
+    return run if isinstance(run, list) else [run]
+
+
+def merged(defaults: dict, own: dict) -> dict:
+    """Return `own` with what only `defaults` have: mappings are merged, all else is replaced."""
+    shared = {key: merged(defaults[key], own[key]) for key in defaults if _are_mappings(defaults[key], own.get(key))}
+    return defaults | own | shared
+
+
+def _are_mappings(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)
+
+
+def _has(value: Any, place: tuple) -> bool:
+    try:
+        for key in place:
+            value = value[key]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return True
+
+
+def _joint(said: str) -> str:
+    return " " if said.startswith("is ") else ": "
+
+
+def schema() -> str:
+    """Return the JSON schema of config.yaml, in YAML. It requires nothing: `defaults` may have what a section lacks."""
+    found = Sections.model_json_schema(by_alias=True)
+    known = found.pop("$defs")
+    experiment = {key: found[key] for key in ("type", "properties", "additionalProperties")}
+    known = {name: {k: v for k, v in one.items() if k != "required"} for name, one in known.items()}
+    reference = {"$ref": "#/$defs/Section"}
+    whole = _plain(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "description": "Of config.yaml. Made by `python -m pagoda.options.check --schema`.",
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "run": {"type": "array", "items": {"type": "string"}},
+                "defaults": reference,
+                "experiments": {"type": "object", "additionalProperties": reference},
+            },
+            "$defs": {"Section": experiment} | known,
+        }
+    )
+    return yaml.dump(whole, sort_keys=False, width=200, default_flow_style=None)
+
+
+def _plain(value: Any) -> Any:
+    """Return a schema without what no editor shows (titles, ours) and without null: an option is left out instead."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value if one != {"type": "null"}]
+    if not isinstance(value, dict):
+        return value
+    kept = {k: _plain(v) for k, v in value.items() if not (k == "title" and isinstance(v, str)) and k != "speed"}
+    if kept.get("default", 0) in (None, []):
+        del kept["default"]
+    return kept.pop("anyOf")[0] | kept if len(kept.get("anyOf", ())) == 1 else kept
+
+
+def reference() -> str:
+    """Return every option of an experiment, a line each: its place, default, range and help."""
+    lines = []
+    for name, section in Sections.model_json_schema(by_alias=True)["$defs"].items():
+        lines += ["", f"{name}: {section.get('description', '')}"]
+        for option, found in section.get("properties", {}).items():
+            kind = next((one for one in found.get("anyOf", ()) if one.get("type") != "null"), found)
+            choice = kind.get("enum", [kind["const"]] if "const" in kind else [])
+            bounds = [f"{word} {kind[key]:g}" for key, word in BOUNDS.items() if key in kind]
+            default = [f"default {json.dumps(found['default'])}"] if found.get("default") is not None else []
+            notes = "; ".join([*([f"one of {', '.join(choice)}"] if choice else []), *bounds, *default])
+            lines.append(f"  {option:<20} {found.get('description', '')}{f' ({notes})' if notes else ''}")
+    return "\n".join(lines).strip()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(schema() if sys.argv[1:] == ["--schema"] else reference() + "\n")

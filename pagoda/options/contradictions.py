@@ -1,0 +1,143 @@
+"""What the options of an experiment contradict: each check takes the sections that it is named for, all of them sound.
+
+It yields (place, line): keys below the experiment, and what is wrong there.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from pagoda.data.classes import KNOWN
+from pagoda.options.faults import checked
+from pagoda.options.models import Model
+from pagoda.options.stages import Train
+
+Faults = Iterator[tuple[tuple, str]]
+
+
+def contradictions(sections: dict[str, Any]) -> Faults:
+    """Yield what the checks find in the sound sections of an experiment, by name."""
+    if sections.get("models") and (faults := list(_models(sections["models"]))):
+        # Such models may have other names than their user thinks: what names them is not checked.
+        yield from faults
+        sections = sections | {"models": None}
+    for check in CHECKS:
+        wanted = inspect.signature(check).parameters
+        if all(sections.get(name) is not None for name in wanted):
+            yield from check(**{name: sections[name] for name in wanted})
+
+
+def _dataset(dataset: Any) -> Faults:
+    if dataset.kind != "digits" and dataset.root is None:
+        yield ("dataset",), f"root is missing; kind {dataset.kind} needs the folder of its pictures"
+    if dataset.storage == "files" and not (dataset.mean and dataset.std):
+        yield ("dataset",), "storage files needs mean and std of each channel: they are not computed"
+    if dataset.resize is not None and (dataset.storage != "files" or dataset.resize < dataset.size):
+        yield ("dataset", "resize"), f"is {dataset.resize}: it is for storage files, and at least size"
+    channels = 1 if dataset.kind == "digits" else 3
+    if {len(dataset.mean), len(dataset.std)} not in ({0}, {channels}):
+        yield ("dataset",), f"mean and std go together, {channels} values each"
+
+
+def _network(dataset: Any, architecture: Any) -> Faults:
+    if getattr(architecture, "name", None) == "resnet50" and dataset.kind == "digits":
+        yield ("architecture",), "resnet50 takes pictures of 3 channels, digits have 1"
+
+
+def _training(dataset: Any, train: Any) -> Faults:
+    wrong = "shift" if dataset.storage == "files" else "crop"
+    if getattr(train, wrong):
+        yield ("train", wrong), f"storage {dataset.storage} does not know it; leave it out"
+    if train.batch % (processes := train.gpus * train.nodes):
+        yield (
+            ("train", "batch"),
+            f"is {train.batch}, which gpus {train.gpus} x nodes {train.nodes} = {processes} processes cannot share "
+            f"equally: it must be a multiple of {processes}",
+        )
+
+
+def _classes(dataset: Any, **named: Sequence[str]) -> Faults:
+    known = KNOWN.get(dataset.kind)
+    for place, names in named.items():
+        if known and (unknown := [name for name in names if name not in known]):
+            yield (
+                tuple(place.split("_")),
+                f"unknown class {', '.join(unknown)}; {dataset.kind} has {', '.join(known)}",
+            )
+
+
+def _target_classes(dataset: Any, ascend: Any) -> Faults:
+    return _classes(dataset, ascend_classes=ascend.classes)
+
+
+def _swept_class(dataset: Any, sweep: Any) -> Faults:
+    return _classes(dataset, sweep_class=[sweep.target])
+
+
+def _shown_classes(dataset: Any, montage: Any) -> Faults:
+    return _classes(dataset, montage_classes=montage.classes)
+
+
+def _models(models: Sequence[Model]) -> Faults:
+    for number, model in enumerate(models):
+        values = {key: value for key, value in model.objective_values.items() if key in ("sigma", "epsilon")}
+        yield from _unprintable(values, "models", number)
+    yield from _twice([model.label for model in models], "models")
+
+
+def _model_trainings(models: Sequence[Model], train: Any) -> Faults:
+    for number, model in enumerate(models):
+        for _, line in checked(Train, train.model_dump(include=set(Train.model_fields)) | model.train)[1]:
+            yield ("models", number, "train"), line
+        if model.train and model.checkpoint:
+            yield ("models", number, "train"), "an imported model is not trained; leave it out"
+
+
+def _certified(models: Sequence[Model], certify: Any) -> Faults:
+    return _views(models, certify.also, "certify", "also")
+
+
+def _swept(models: Sequence[Model], sweep: Any) -> Faults:
+    return _views(models, sweep.views, "sweep", "views")
+
+
+def _ascended(models: Sequence[Model], ascend: Any) -> Faults:
+    yield from _views(models, ascend.views, "ascend", "views")
+    yield from _twice([view.view.path for view in ascend.views], "ascend", "views")
+    if all(view.start != "images" for view in ascend.views):
+        yield ("ascend", "views"), "at least one must start from images"
+
+
+def _epsilons(ascend: Any, montage: Any) -> Faults:
+    for number, epsilon in enumerate(ascend.epsilon):
+        yield from _unprintable({number: epsilon}, "ascend", "epsilon")
+    yield from _twice([f"{epsilon:g}" for epsilon in ascend.epsilon], "ascend", "epsilon")
+    headline = montage.headline_epsilon
+    if headline is not None and headline not in ascend.epsilon:
+        known = ", ".join(f"{epsilon:g}" for epsilon in ascend.epsilon)
+        yield ("montage", "headline_epsilon"), f"is {headline:g}: must be one of ascend.epsilon, {known}"
+
+
+def _views(models: Sequence[Model], views: Sequence[Any], *place: str) -> Faults:
+    names = [model.label for model in models]
+    for number, view in enumerate(views):
+        yield from _unprintable({"sigma": view.sigma}, *place, number)
+        if view.model not in names:
+            yield (*place, number), f"unknown model {view.model!r}; known are {', '.join(names)}"
+
+
+def _unprintable(values: dict[Any, float], *place: Any) -> Faults:
+    for name, value in values.items():
+        if float(f"{value:g}") != value:
+            yield (*place, name), f"is {value}: paths hold 6 digits; write {value:g}"
+
+
+def _twice(names: list[str], *place: str) -> Faults:
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield place, f"{name} stands twice"
+
+
+CHECKS: tuple[Callable[..., Faults], ...] = (
+    *(_dataset, _network, _training, _target_classes, _swept_class, _shown_classes, _model_trainings),
+    *(_certified, _swept, _ascended, _epsilons),
+)

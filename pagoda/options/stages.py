@@ -1,0 +1,250 @@
+"""The sections of an experiment. What is beyond the base of a ``…Section`` are for planning: no step has it."""
+
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from pagoda.data.classes import KINDS
+from pagoda.data.views import View
+from pagoda.maths.certification import MODES, RADII, Rule
+from pagoda.options.base import Count, Length, Options, Precision, Share, Unique, option
+from pagoda.options.models import AnyModel, Architecture, Model
+
+BATCH = "noisy pictures at once"
+Classes = Annotated[
+    tuple[str, ...],
+    Unique,
+    BeforeValidator(lambda given: () if given == "all" else given),
+    WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
+class Dataset(Options):
+    """Pictures, and how they are cut."""
+
+    kind: Literal[KINDS] = option("where pictures come from")
+    root: str | None = option("folder of the pictures (cifar10, imagefolder)", None)
+    size: int = option("side of a picture, pixels", ge=8)
+    storage: Literal["arrays", "files"] = option("arrays: decoded once; files: an index, for large ones", "arrays")
+    resize: int | None = option("files: shorter side before the centre is cut out for testing, pixels", None, ge=8)
+    mean: tuple[Share, ...] = option("of each channel (none: computed)", (), max_length=3)
+    std: tuple[Annotated[float, Field(gt=0, le=1)], ...] = option(
+        "standard deviation of each channel", (), max_length=3
+    )
+    seed: int = option("of the order of pictures, and of the split of digits", 0, ge=0)
+
+
+class Train(Options):
+    """Training: SGD with Nesterov momentum and a one-cycle schedule."""
+
+    epochs: int = option("passes over the training pictures", 30, ge=1)
+    batch: int = option("pictures a step", 128, ge=1)
+    micro_batch: int | None = option(
+        "pictures that batch norm sees at once, where memory is short (none: all)", None, ge=1
+    )
+    learning_rate: float = option("peak of the one-cycle schedule", 0.1, gt=0)
+    weight_decay: float = option("L2 penalty on the weights", 0.0005, ge=0)
+    momentum: float = option("of SGD", 0.9, ge=0, lt=1)
+    flip: bool = option("mirror half of the training pictures", False)
+    shift: int = option("pixels by which training pictures move at most, each way", 0, ge=0)
+    crop: bool = option("random crops of 8-100 % of the area (storage files)", False)
+    precision: Precision = option("of matrix products; auto: bfloat16 where the device is faster at it", "auto")
+    seed: int = option("of weights, order, augmentation and noise", 0, ge=0)
+    workers: int = option("processes that decode (storage files), for each GPU", 0, ge=0, speed=True)
+    checkpoint_seconds: float = option("between checkpoints", 30, gt=0, le=60, speed=True)
+
+
+class TrainSection(Train):
+    """Training, and on what."""
+
+    gpus: int = option("of each node; they share each batch", 1, ge=1, speed=True)
+    nodes: int = option("of a SLURM allocation", 1, ge=1, speed=True)
+
+
+class ViewOptions(Options):
+    """A model, smoothed or not, and what ascents of it start from."""
+
+    model: str = option("its name")
+    sigma: float = option("standard deviation of the smoothing noise; 0: unsmoothed", ge=0)
+    start: Literal["images", "seeds", "noise"] = option(
+        "test images of other classes, draws from the target class's Gaussian, or noise", "images"
+    )
+
+    @property
+    def view(self) -> View:
+        """The same, as the library has it."""
+        return View(self.model, self.sigma, self.start)
+
+
+class SmoothedViewOptions(Options):
+    """A smoothed model."""
+
+    model: str = option("its name")
+    sigma: Length = option("standard deviation of the smoothing noise")
+
+    @property
+    def view(self) -> View:
+        """The same, as the library has it."""
+        return View(self.model, self.sigma)
+
+
+class Certify(Options):
+    """Certification (Cohen et al. 2019)."""
+
+    images: int = option("test images, evenly spread", 100, ge=1)
+    mode: Literal[MODES] = option(
+        "draws of an image: until the radii are decided; all n (Cohen et al. 2019); as the average radius needs", "grid"
+    )
+    n0: int = option("draws that select the class", 100, ge=1)
+    n: int = option("fresh draws that bound its probability, at most", 1000, ge=1)
+    alpha: float = option("chance that a certificate is wrong", 0.001, gt=0, lt=1)
+    radii: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Unique] = option(
+        "grid: radii of interest", RADII, min_length=1
+    )
+    looks: tuple[Count, ...] = option("grid: draws after which to look (none: about 1.5 times as many each)", ())
+    label_aware: bool = option("grid: do not certify an image whose selected class is not its label", False)
+    tolerance: float = option("radius: share of the radius that may be lost to fewer draws", 0.05, gt=0, lt=1)
+    seed: int = option("of the noise", 0, ge=0)
+    batch: int = option(BATCH, 250, ge=1, speed=True)
+
+    @model_validator(mode="after")
+    def _makes_a_rule(self) -> "Certify":
+        self.rule(sigma=1)
+        return self
+
+    def rule(self, sigma: float) -> Rule:
+        """Return the rule that these options make at a noise level. Raises ValueError where they contradict."""
+        names = ("mode", "n0", "n", "alpha", "radii", "looks", "label_aware", "tolerance")
+        return Rule(sigma=sigma, **{name: getattr(self, name) for name in names})
+
+
+class CertifySection(Certify):
+    """Certification, and of what: each model trained under noise at its sigma, and `also`."""
+
+    also: tuple[SmoothedViewOptions, ...] = option("further models and the noise that smooths them", ())
+    published: Literal["cifar10", "imagenet"] | None = option("compare with published figures of", None)
+
+
+class Predict(Options):
+    """Prediction (Cohen et al. 2019)."""
+
+    images: int = option("test images, evenly spread", 100, ge=1)
+    n: int = option("draws for a prediction", 1000, ge=1)
+    alpha: float = option("chance that a prediction is not the smoothed classifier's", 0.001, gt=0, lt=1)
+    seed: int = option("of the noise", 0, ge=0)
+    batch: int = option(BATCH, 250, ge=1, speed=True)
+
+
+class Ascend(Options):
+    """Targeted L2 ascent (Kaur et al. 2019)."""
+
+    images: int = option("sources: the first test images of other classes", 16, ge=1)
+    steps: int = option("of ascent", 30, ge=1)
+    step: float = option("length of a step, as a fraction of epsilon", 0.1, gt=0)
+    draws: int = option("N, noise draws a step", 16, ge=1)
+    check_draws: int = option("fresh draws for p_t before and after", 256, ge=1)
+    frames: int = option("pictures kept along the way, with start and end", 11, ge=2)
+    seed: int = option("of the noise", 0, ge=0)
+    batch: int = option(BATCH, 256, ge=1, speed=True)
+
+
+class AscendSection(Ascend):
+    """Ascents, and which: every view towards every class at every epsilon."""
+
+    views: tuple[ViewOptions, ...] = option("models, and the noise that smooths them", min_length=1)
+    epsilon: Annotated[tuple[Length, ...], Unique] = option("radii of the balls", min_length=1)
+    classes: Classes = option("target classes, a list of names, or all", ())
+
+
+class Sweep(Options):
+    """What N does: ascents from the same sources, at the headline's epsilon."""
+
+    views: Annotated[tuple[SmoothedViewOptions, ...], Unique] = option(
+        "models, and the noise that smooths them", min_length=1
+    )
+    draws: Annotated[tuple[Count, ...], Unique] = option("N, noise draws a step", (1, 4, 16, 64), min_length=1)
+    target: str = option("target class", alias="class")
+
+
+class Align(Options):
+    """How well gradients and ascents agree with the classes."""
+
+    draws: int = option("N, noise draws of a gradient", 64, ge=1)
+    judge_fit: int = option("last test images, on which the judges are fitted", ge=1)
+    judge_held_out: int = option("test images before those, on which the judges' accuracy is measured", ge=1)
+    seed: int = option("of noise and judges", 0, ge=0)
+    batch: int = option(BATCH, 256, ge=1, speed=True)
+
+
+class AlignSection(Align):
+    """Alignment, and when it says nothing."""
+
+    gate: float = option("split-half cosine below which N is called too small", 0.5, ge=-1, le=1)
+
+
+class Montage(Options):
+    """Figures."""
+
+    headline_epsilon: float | None = option("one of ascend.epsilon (none: the largest)", None, gt=0)
+    classes: Annotated[tuple[str, ...], Unique] = option(
+        "classes that figures and the page show (none: all of ascend.classes)", ()
+    )
+
+
+class Gallery(Options):
+    """The page."""
+
+    sources: int = option("of each view, epsilon and class, at most", 6, ge=1)
+    frames: int = option("of each ascent, at most", 7, ge=2)
+
+
+class Experiment(Options):
+    """An experiment: pictures, models, and what is done with them."""
+
+    threads: int = option("CPU threads of one job", 1, ge=1, speed=True)
+    dataset: Dataset
+    architecture: Architecture
+    train: TrainSection = TrainSection()
+    models: tuple[AnyModel, ...] = option("objectives and their values; checkpoints", min_length=1)
+    certify: CertifySection = CertifySection()
+    predict: Predict = Predict()
+    ascend: AscendSection
+    sweep: Sweep | None = None
+    align: AlignSection
+    montage: Montage = Montage()
+    gallery: Gallery = Gallery()
+
+    @property
+    def headline_epsilon(self) -> float:
+        """The epsilon of the headline, of the sweep and of views that start from no picture."""
+        return self.montage.headline_epsilon or max(self.ascend.epsilon)
+
+    @cached_property
+    def views(self) -> tuple[View, ...]:
+        """What is ascended."""
+        return tuple(view.view for view in self.ascend.views)
+
+    @cached_property
+    def certified(self) -> tuple[View, ...]:
+        """What is certified: each model trained under noise at its sigma, then `certify.also`; none twice."""
+        own = [
+            View(model.label, model.objective_values["sigma"])
+            for model in self.models
+            if "sigma" in model.objective_values
+        ]
+        return tuple(dict.fromkeys([*own, *(view.view for view in self.certify.also)]))
+
+    @cached_property
+    def model_by_name(self) -> dict[str, Model]:
+        """The models by what paths call them."""
+        return {model.label: model for model in self.models}
+
+    def training_of(self, model: Model) -> Train:
+        """Return the options that a model is trained with: the experiment's, and what is its own."""
+        return Train.model_validate(self.train.model_dump(include=set(Train.model_fields)) | model.train)
+
+    @property
+    def published(self) -> str | None:
+        """The dataset whose published certified accuracies stand beside ours: cifar10, imagenet or none."""
+        return self.certify.published or ("cifar10" if self.dataset.kind == "cifar10" else None)

@@ -1,0 +1,206 @@
+import copy
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from pagoda.data.views import View
+from pagoda.errors import BadInput
+from pagoda.options import Ascend, Certify
+from pagoda.options.check import check_config, read_strictly, reference, schema
+from tests.conftest import ROOT
+
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def changed(path: str, value) -> dict:
+    """Return the config with one value of the digits experiment changed, or removed (value None)."""
+    config = copy.deepcopy(CONFIG)
+    *parents, last = path.split(".")
+    place = config["experiments"]["digits"]
+    for key in parents:
+        place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
+    last = int(last) if isinstance(place, list) else last
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return config
+
+
+def faults(config: dict) -> list[str]:
+    with pytest.raises(BadInput) as caught:
+        check_config(config)
+    return str(caught.value).splitlines()
+
+
+def test_the_config_that_we_ship_is_valid_and_repeats_no_default():
+    experiments = check_config(CONFIG)
+    assert set(experiments) == {"digits", "cifar10", "imagenet"}
+    repeated = {
+        name: (key, value)
+        for name, one in (("certify", Certify), ("ascend", Ascend))
+        for key, value in CONFIG["defaults"].get(name, {}).items()
+        if key in one.model_fields and one.model_fields[key].default == value
+    }
+    assert not repeated
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("certfy", {}, r"experiments\.digits\.certfy: unknown key; known are align, architecture, ascend, certify"),
+        ("models.2.sigma", -0.25, r"models\.2\.sigma is -0\.25: must be above 0"),
+        ("models.2.sigma", float("nan"), r"models\.2\.sigma is nan: must be a finite number"),
+        ("models.2.sigma", True, r"models\.2\.sigma is True: must not be true or false"),
+        ("models.2.sigma", 0.5, r"models: gaussian-0\.5 stands twice"),
+        (
+            "models.0.sigma",
+            0.5,
+            r"models\.0\.sigma: unknown key; known are architecture, import, name, objective, train",
+        ),
+        ("models.1.attack_steps", None, r"models\.1\.attack_steps is missing"),
+        ("models.1.objective", "trades", r"models\.1\.objective is 'trades': must be one of standard, gaussian"),
+        ("models.0.objective", None, r"models\.0\.objective is missing"),
+        ("models.0.train", {"epochs": 0}, r"models\.0\.train: epochs is 0: must be at least 1"),
+        ("models.0.name", "a/b", r"models\.0\.name is 'a/b': must match"),
+        ("models.0.import", {"file": "net.pth"}, r"models\.0\.import\.format is missing"),
+        ("ascend.epsilon", [0, 4], r"ascend\.epsilon\.0 is 0: must be above 0"),
+        ("ascend.epsilon", [2, 2], r"ascend\.epsilon: 2\.0 stands twice"),
+        ("ascend.epsilon", [], r"ascend\.epsilon is \[\]: must have at least 1 entry"),
+        ("montage.headline_epsilon", 3, r"headline_epsilon is 3: must be one of ascend\.epsilon, 2, 4"),
+        ("ascend.classes", ["3", "x"], r"ascend\.classes: unknown class x; digits has 0, 1"),
+        (
+            "ascend.views",
+            [{"model": "gaussian-9", "sigma": 0}],
+            r"views\.0: unknown model 'gaussian-9'; known are stand",
+        ),
+        (
+            "ascend.views",
+            [{"model": "standard", "sigma": 0}, {"model": "standard", "sigma": 0, "start": "images"}],
+            r"ascend\.views: standard/sigma=0 stands twice",
+        ),
+        ("ascend.views", [{"model": "standard", "sigma": 0, "start": "seeds"}], r"at least one must start from images"),
+        (
+            "ascend.views",
+            [{"model": "standard", "sigma": 0, "start": "photos"}],
+            r"views\.0\.start is 'photos': must be one of images, seeds, noise",
+        ),
+        ("sweep.class", "x", r"sweep\.class: unknown class x; digits has 0, 1"),
+        ("sweep.views.0.model", "gaussian-9", r"sweep\.views\.0: unknown model 'gaussian-9'"),
+        ("certify.looks", [200, 100, 1000], r"digits\.certify: looks are 200, 100, 1000: must increase"),
+        ("certify.alpha", 0, r"certify\.alpha is 0: must be above 0"),
+        ("certify.alpha", 1, r"certify\.alpha is 1: must be below 1"),
+        ("certify.n0", 0, r"certify\.n0 is 0: must be at least 1"),
+        ("certify.n", "many", r"certify\.n is 'many': must be an integer"),
+        ("certify.n", 10.5, r"certify\.n is 10\.5: must be an integer"),
+        ("architecture.name", "vgg", r"architecture\.name is 'vgg': must be one of fast_resnet, resnet20, resnet110"),
+        ("architecture.width", None, r"architecture: fast_resnet needs a width"),
+        ("architecture", {"factory": "net"}, r"architecture\.factory is 'net': must match"),
+        ("architecture", {"name": "resnet20", "width": 4}, r"architecture: resnet20 takes no width"),
+        ("dataset.kind", "svhn", r"dataset\.kind is 'svhn': must be one of digits, cifar10, imagefolder"),
+        ("dataset", {"kind": "imagefolder", "size": 32}, r"dataset: root is missing; kind imagefolder needs"),
+        ("dataset.mean", [0.5], r"dataset: mean and std go together, 1 values each"),
+        ("ascend.epsilon", [4, 2.0000001], r"ascend\.epsilon\.1 is 2\.0000001: paths hold 6 digits; write 2"),
+        ("dataset.resize", 20, r"dataset\.resize is 20: it is for storage files, and at least size"),
+        ("train.crop", True, r"train\.crop: storage arrays does not know it"),
+        ("train.gpus", 6, r"digits\.train\.batch is 64, which gpus 6 x nodes 1 = 6 processes cannot share equally"),
+        ("train.nodes", 0, r"train\.nodes is 0: must be at least 1"),
+        ("montage", 5, r"digits\.montage is 5: must be a mapping"),
+    ],
+)
+def test_bad_values_get_one_line_that_says_where_and_what_is_allowed(path, value, said):
+    (line,) = faults(changed(path, value))
+    assert re.search(said, line), line
+
+
+def test_every_fault_is_said_at_once_and_each_once():
+    config = changed("certify.alpha", 2)
+    config["experiments"]["digits"]["certify"]["n"] = 0
+    config["experiments"]["digits"]["sweep"]["class"] = "x"  # a contradiction, of sections that are sound
+    config["defaults"]["ascend"]["steps"] = 0  # in all three experiments
+    config["run"] = ["mnist"]
+    config["seed"] = 1
+    assert faults(config) == [
+        "config.seed: unknown key; known are run, defaults, experiments",
+        "config.run: unknown experiment 'mnist'; known are digits, cifar10, imagenet",
+        "config.defaults.ascend.steps is 0: must be at least 1",
+        "config.experiments.digits.certify.n is 0: must be at least 1",
+        "config.experiments.digits.certify.alpha is 2: must be below 1",
+        "config.experiments.digits.sweep.class: unknown class x; digits has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
+    ]
+
+
+def test_an_experiment_says_only_what_is_its_own():
+    own = {"dataset": {"kind": "digits", "size": 8}}
+    digits = CONFIG["experiments"]["digits"]
+    defaults = digits | {"ascend": digits["ascend"] | CONFIG["defaults"]["ascend"]}
+    (experiment,) = check_config({"defaults": defaults, "experiments": {"mine": own}}).values()
+    assert experiment.dataset.size == 8 and experiment.ascend.epsilon == (2, 4) and len(experiment.views) == 8
+    assert faults({"experiments": {"mine": own}}) == [
+        f"config.experiments.mine.{section} is missing" for section in ("architecture", "models", "ascend", "align")
+    ]
+
+
+def test_strings_are_read_as_the_numbers_that_they_are():
+    config = changed("certify.alpha", "1e-3")
+    config["experiments"]["digits"]["sweep"]["class"] = 3
+    experiment = check_config(config | {"run": "digits"})["digits"]
+    assert experiment.certify.alpha == 0.001 and experiment.sweep.target == "3"
+
+
+def test_what_is_written_out_and_what_is_left_out_are_the_same():
+    assert check_config(changed("certify.alpha", 0.001)) == check_config(changed("threads", 1)) == check_config(CONFIG)
+
+
+def test_models_are_named_by_objective_and_value_or_as_they_say():
+    config = changed("models.5.name", "smooth")
+    config["defaults"]["ascend"]["views"][5]["model"] = "smooth"
+    config["experiments"].pop("cifar10")
+    digits = check_config(config)["digits"]
+    assert list(digits.model_by_name) == [
+        "standard",
+        "adversarial-1",
+        *(f"gaussian-{s}" for s in (0.25, 0.5, 1)),
+        "smooth",
+    ]
+    assert View("gaussian-1", 1) in digits.certified and View("standard", 0.25) in digits.certified
+    assert View("smooth", 0.5) in digits.certified
+
+
+def test_published_figures_hang_on_the_pictures_not_on_a_name():
+    config = copy.deepcopy(CONFIG)
+    config["experiments"]["mine"] = config["experiments"].pop("imagenet")
+    known = check_config(config)
+    assert [known[name].published for name in ("digits", "cifar10", "mine")] == [None, "cifar10", "imagenet"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb:\n  c: 1\n  c: 2\na: 3\n", ["line 4: key 'c' stands twice", "line 5: key 'a' stands twice"]),
+        ("a: 1\n\tb: 2\n", ["line 2, column 1: found character '\\t' that cannot start any token"]),
+        ("a: [1\nb: 2\n", ["line 2, column 2: expected ',' or ']', but got ':'"]),
+    ],
+    ids=["duplicate", "tab", "bracket"],
+)
+def test_what_yaml_says_wrongly_names_file_and_line(tmp_path, text, said):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(BadInput) as caught:
+        read_strictly(tmp_path / "config.yaml")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(said)
+    assert all(line.startswith(str(tmp_path)) and end in line for line, end in zip(lines, said, strict=True))
+
+
+def test_the_schema_is_that_of_the_options():
+    assert (ROOT / "workflow/schemas/config.schema.yaml").read_text() == schema()
+    assert re.search(r"check_draws +fresh draws for p_t before and after \(≥ 1; default 256\)", reference())
+
+
+def test_options_import_nothing_heavy():
+    code = "import sys, pagoda.options.check; print({'torch', 'numpy', 'scipy', 'pandas'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -13,8 +13,8 @@ import pytest
 import torch
 import yaml
 
-from pagoda.nets.architectures import build_seeded
 from pagoda.data.classes import class_in_path
+from pagoda.nets.architectures import build_seeded
 from tests.conftest import ODD, ROOT, copy_project
 
 TINY = {

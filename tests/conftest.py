@@ -41,23 +41,16 @@ def dataset(tmp_path_factory) -> Path:
 
 def write_model(path: Path, dataset: Path, **changes) -> Path:
     """Write a small model with random weights that fits `dataset`, its identity altered by `changes`."""
-    known = read_description(dataset)
     fields = {
-        "architecture": "fast_resnet",
-        "options": {"width": 4},
-        "classes": known.classes,
-        "channels": known.channels,
-        "size": known.size,
-        "mean": known.mean,
-        "std": known.std,
+        "architecture": {"name": "fast_resnet", "width": 4},
         "objective": {"name": "gaussian", "sigma": 0.5},
         "seed": 0,
         "precision": "float32",
-        "data": known.fingerprint,
         "code": "none",
     } | changes
-    network = build_seeded(0, fields["architecture"], len(fields["classes"]), fields["channels"], **fields["options"])
-    save_model(path, network, Identity(**fields))
+    identity = Identity.of(read_description(dataset), **fields)
+    network = build_seeded(0, identity.architecture, len(identity.classes), identity.channels)
+    save_model(path, network, identity)
     return path
 
 

@@ -186,7 +186,7 @@ def rebuilt(model: Path) -> torch.nn.Module:
 
     from pagoda.nets.architectures import build
 
-    network = build("resnet20", 10, 1)
+    network = build({"name": "resnet20"}, 10, 1)
     network.load_state_dict(safetensors.torch.load_file(model))
     return network
 

@@ -17,7 +17,7 @@ MEAN, STD = (0.3,), (0.4,)
 
 def network(classes=10):
     """A ResNet-20 whose batch-norms are not those of a new one."""
-    made = build_seeded(3, "resnet20", classes, 1).eval()
+    made = build_seeded(3, {"name": "resnet20"}, classes, 1).eval()
     random = torch.Generator().manual_seed(0)
     for name, buffer in made.named_buffers():
         if "running" in name:
@@ -123,7 +123,7 @@ def test_a_trusted_pickle_is_read(asked):
     with pytest.raises(BadInput, match="trusted: true"):
         read_checkpoint(asked.checkpoint, "locuslab")
     weights, _ = read_checkpoint(asked.checkpoint, "locuslab", trusted=True)
-    fit(asked.checkpoint, weights, "resnet20", 10, 1)
+    fit(asked.checkpoint, weights, {"name": "resnet20"}, 10, 1)
 
 
 @pytest.mark.parametrize(
@@ -154,4 +154,4 @@ def test_an_accuracy_near_chance_is_warned_of(asked, caplog):
     torch.save(checkpoint("locuslab", network().state_dict()), asked.checkpoint)  # it was never trained
     with caplog.at_level("WARNING", logger="pagoda"):
         import_model.run(asked)
-    assert "noisy accuracy" in caplog.text and "is near chance, 0.100: are mean and std" in caplog.text
+    assert "noisy accuracy" in caplog.text and "is near chance, 0.100: are the mean and std" in caplog.text

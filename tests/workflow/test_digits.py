@@ -320,7 +320,7 @@ def test_conda_environments_exist_for_every_step(project):
 
 def test_an_imported_checkpoint_takes_the_place_of_a_training(tmp_path):
     project = copy_project(tmp_path)
-    network = build_seeded(0, "fast_resnet", 10, 1, width=4)
+    network = build_seeded(0, {"name": "fast_resnet", "width": 4}, 10, 1)
     torch.save({"state_dict": {f"1.{k}": v for k, v in network.state_dict().items()}}, project / "net.pth.tar")
     normalised = {"mean": [0.3], "std": [0.4]}
     imported = {"objective": "gaussian", "sigma": 0.25, "import": "net.pth.tar", "format": "locuslab", **normalised}

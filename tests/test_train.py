@@ -14,6 +14,7 @@ import torch
 
 from pagoda.errors import BadInput
 from pagoda.nets.model import load_model
+from pagoda.run.fingerprint import _parse
 from pagoda.run.lock import sole_writer
 from steps import train
 from tests.conftest import ROOT, run_step
@@ -93,6 +94,40 @@ def test_files_lost_after_the_training_are_made_again_at_once(trained, tmp_path)
     assert len(list(whole.out.parent.glob("checkpoints/*"))) == 1
 
 
+def test_a_network_of_ones_own_is_trained_and_loaded_and_its_code_counts(dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_nets.py").write_text(NETWORK)
+    architecture = {"factory": "my_nets:linear", "scale": 2}
+    asked = config(dataset, tmp_path, architecture=architecture, width=None, epochs=4)
+    assert train.run(asked)["noisy_accuracy"] > 0.5
+    first = load_model(asked.out, torch.device("cpu"))
+    assert first.identity.architecture == architecture and type(first.classifier.network).__name__ == "Linear"
+    (tmp_path / "my_nets.py").write_text(NETWORK.replace("# note", "").replace("2:]", "-2:]"))
+    _parse.cache_clear()
+    train.run(asked)  # from the beginning: the checkpoint is another code's
+    assert load_model(asked.out, torch.device("cpu")).identity.code != first.identity.code
+
+
+NETWORK = """
+import torch  # note
+
+
+def linear(classes, channels, scale):
+    class Linear(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.LazyLinear(classes)
+            self.layer(torch.zeros(1, channels * 64))
+
+        def forward(self, x):
+            assert x.shape[2:] == (8, 8)
+            return scale * self.layer(x.flatten(1))
+
+    return Linear()
+"""
+
+
 def test_two_processes_do_not_make_one_model(trained):
     whole, _ = trained
     with sole_writer(whole.out), pytest.raises(BadInput, match=r"another process is making .*model\.safetensors"):
@@ -123,7 +158,9 @@ def test_bfloat16_trains_too(dataset, tmp_path):
         ({"sigma": float("nan")}, "sigma is nan"),
         ({"objective": "trades"}, "'trades' is unknown: choose from"),
         ({"architecture": "vgg"}, "'vgg' is unknown: choose from"),
+        ({"architecture": {"factory": "nowhere:net"}}, r"factory 'nowhere:net'.*cannot be imported.*No module named"),
         ({"epochs": 0}, "epochs is 0: must be at least 1"),
+        ({"micro_batch": -1}, "micro_batch is -1: must be 0 or above"),
         ({"precision": "float8"}, "'float8' is unknown: choose from auto, float32, bfloat16"),
         ({"learning_rate": 1e12}, "the loss is (nan|inf) in epoch .*learning_rate 1e\\+12 is too high"),
     ],

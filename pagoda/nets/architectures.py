@@ -164,11 +164,11 @@ def build(architecture: dict, classes: int, channels: int) -> nn.Module:
             raise BadInput(f"architecture {name} does not take {options}: {error}") from None
     factory = architecture["factory"]
     made = _import(factory)
-    if {"classes", "channels"} <= set(inspect.signature(made).parameters):
-        options |= {"classes": classes, "channels": channels}
-    else:
-        options |= {"num_classes": classes} | ({"in_chans": channels} if channels != 3 else {})
     try:
+        if {"classes", "channels"} <= set(inspect.signature(made).parameters):
+            options |= {"classes": classes, "channels": channels}
+        else:
+            options |= {"num_classes": classes} | ({"in_chans": channels} if channels != 3 else {})
         network = made(**options)
     except Exception as error:
         said = f"{type(error).__name__}: {error}"

@@ -7,7 +7,7 @@ import torch
 from pagoda.data.dataset import read_description
 from pagoda.errors import BadInput
 from pagoda.nets.architectures import ARCHITECTURES, build, build_seeded, fold_batch_norms
-from pagoda.nets.model import check_fits, load_model
+from pagoda.nets.model import Identity, check_fits, load_model, save_model
 from tests.conftest import write_model
 
 CPU = torch.device("cpu")
@@ -82,6 +82,33 @@ def test_unknown_architectures_and_options_are_refused():
         build({"name": "vgg"}, 10, 3)
     with pytest.raises(BadInput, match="resnet20 does not take"):
         build({"name": "resnet20", "width": 3}, 10, 3)
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        ("nowhere:net", r"'nowhere:net', written module:function, cannot be imported .*: ModuleNotFoundError"),
+        ("torch.nn:Nothing", "AttributeError"),
+        ("torch.nn", "cannot be imported"),
+        ("torch.nn:Linear", "torch.nn:Linear failed, called with {'num_classes': 10, 'in_chans': 1}: TypeError"),
+        ("collections:Counter", "collections:Counter made a Counter, not a torch.nn.Module"),
+    ],
+)
+def test_a_factory_that_makes_no_network_is_named_in_one_line(factory, said, dataset, tmp_path):
+    with pytest.raises(BadInput, match=rf"^architecture factory .*{said}[^\n]*$"):
+        build({"factory": factory}, 10, 1)
+    path, identity = tmp_path / "model.safetensors", Identity.of(
+        read_description(dataset), architecture={"factory": factory}, objective={"name": "standard"}, seed=0,
+        precision="float32", code="none",
+    )  # fmt: skip
+    save_model(path, torch.nn.Linear(1, 1), identity)
+    with pytest.raises(BadInput, match=rf"^{path}: architecture factory"):
+        load_model(path, CPU)
+
+
+def test_an_installed_factory_is_called_as_its_library_has_it():
+    network = build({"factory": "torchvision.models:resnet18"}, 7, 3)
+    assert network.fc.out_features == 7
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -21,7 +21,7 @@ os.environ |= {"PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.ge
 from pagoda.data.classes import class_names
 from pagoda.errors import BadInput
 from pagoda.files import write_text
-from pagoda.run.fingerprint import fingerprint
+from pagoda.run.fingerprint import factory_fingerprint, fingerprint
 from pagoda.run.warm import warm
 from pagoda.run.settings import certified_views, check_config, class_in_path, model_name, view_path
 

@@ -21,7 +21,7 @@ PASSING = {"workers", "checkpoint_seconds", "batch", "gpus", "nodes"}
 
 def speed_of(stage):
     """Return the function that gives the flags of a stage's speed."""
-    names = PASSING - ({"batch"} if stage == "train" else set())  # there, the batch is science
+    names = PASSING - {"gpus", "nodes"} - ({"batch"} if stage == "train" else set())  # there, the batch is science
 
     def speed(wildcards):
         settings = experiment_of(wildcards).get(stage, {})

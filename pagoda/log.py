@@ -14,7 +14,8 @@ def start_log(path: Path | None) -> None:
 
     Of the processes that torchrun started, all write to the end of the file; those after the first, warnings alone.
     """
-    logger.setLevel(logging.WARNING if under_torchrun() and os.environ["RANK"] != "0" else logging.INFO)
+    first = not under_torchrun() or os.environ["RANK"] == "0"
+    logger.setLevel(logging.INFO if first else logging.WARNING)
     logger.propagate = False
     while logger.handlers:
         old = logger.handlers.pop()
@@ -23,17 +24,13 @@ def start_log(path: Path | None) -> None:
     handlers: list[logging.Handler] = [terminal]
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(path, mode="a" if under_torchrun() else "w", encoding="utf-8"))
+        if first:
+            path.write_bytes(b"")
+        handlers.append(logging.FileHandler(path, mode="a", encoding="utf-8"))
         terminal.setLevel(logging.ERROR)
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
         logger.addHandler(handler)
-
-
-def log_file() -> Path | None:
-    """Return the file that log lines go to, or None."""
-    found = [Path(handler.baseFilename) for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
-    return found[0] if found else None
 
 
 def under_torchrun() -> bool:

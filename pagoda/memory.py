@@ -44,9 +44,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 class MicroBatch:
     """How many pictures a step takes at once: `size`, halved each time that memory does not suffice for them."""
 
-    def __init__(self, label: str, size: int, note: str = "batch: speed and memory only"):
-        """Begin with `size`, >= 1; `label` names the step in log lines and errors, `note` says what halving changes."""
-        self.label, self.size, self.note = label, size, note
+    def __init__(self, label: str, size: int):
+        """Begin with `size`, >= 1; `label` names the step in log lines and errors."""
+        self.label, self.size = label, size
 
     def run(self, work: Callable[[int], Result]) -> Result:
         """Return work(size), called again with half the size as often as it runs out of memory.
@@ -75,8 +75,8 @@ class MicroBatch:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
         logger.warning(
-            "%s: out of memory with %d pictures at once: goes on with %d (%s)",
-            *(self.label, old, self.size, self.note),
+            "%s: out of memory with %d pictures at once: goes on with %d (speed and memory only)",
+            *(self.label, old, self.size),
         )
 
 

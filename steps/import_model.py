@@ -14,13 +14,13 @@ from pagoda.device import pick_device, pick_precision
 from pagoda.errors import BadInput
 from pagoda.files import write_text
 from pagoda.log import logger
-from pagoda.maths.confidence import interval
-from pagoda.maths.randomness import generator
+from pagoda.nets.evaluation import accuracies
 from pagoda.nets.importers import fit, read_checkpoint
 from pagoda.nets.model import Identity, load_model, save_model
+from pagoda.nets.objectives import Objective
 from pagoda.options import AnyModel, Architecture, Import, option
 from pagoda.run.command import main
-from pagoda.run.fingerprint import fingerprint
+from pagoda.run.fingerprint import factory_fingerprint, fingerprint
 
 
 class Config(Import):
@@ -38,29 +38,24 @@ def run(config: Config) -> dict:
     """Import, measure, and return what summary.json says. Raises BadInput where the file does not fit."""
     device = pick_device()
     test = Split(config.data, "test")
-    data = test.description
+    data, architecture = test.description, config.architecture.values()
     weights, normalisation = read_checkpoint(Path(config.file), config.format, config.trusted)
     mean, std = _normalisation(config, normalisation, data.channels)
-    options = config.architecture.values()
-    name = options.pop("name")
-    network = fit(Path(config.file), weights, name, len(data.classes), data.channels, **options)
-    identity = Identity(
-        architecture=name,
-        options=options,
-        classes=data.classes,
-        channels=data.channels,
-        size=data.size,
+    identity = Identity.of(
+        data,
+        architecture=architecture,
         mean=mean,
         std=std,
         objective=config.model.objective_values,
         seed=config.seed,
         precision=pick_precision(config.precision, device),
-        data=data.fingerprint,
-        code=fingerprint("steps.import_model"),
+        code=fingerprint("steps.import_model") + factory_fingerprint(architecture),
     )
+    objective = Objective(**identity.objective)
+    network = fit(Path(config.file), weights, architecture, len(data.classes), data.channels)
     save_model(config.out, network, identity)
     summary = {"imported": str(config.file), "format": config.format, "mean": mean, "std": std}
-    summary |= _accuracies(config, test, device)
+    summary |= _accuracies(config, test, objective, device)
     write_text(config.out.with_name("history.csv"), "epoch\n")  # it was not trained here
     write_text(config.out.with_name("summary.json"), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return summary
@@ -83,29 +78,20 @@ def _normalisation(
     return chosen
 
 
-def _accuracies(config: Config, test: Split, device: torch.device) -> dict:
+def _accuracies(config: Config, test: Split, objective: Objective, device: torch.device) -> dict:
     """Measure what was written, as certify and ascend will meet it; warn where that is near chance."""
-    loaded = load_model(config.out, device)
-    places = list(range(min(config.images, len(test))))
-    hits, sigma = {"clean": 0, "noisy": 0}, config.model.objective_values.get("sigma", 0)
-    for number, part in enumerate(torch.tensor(places).split(100)):
-        images, labels = test.images(part.tolist()).to(device), test.labels[part].to(device)
-        source = generator(device, config.seed, "import", number)
-        noise = torch.empty_like(images).normal_(0, sigma or 1, generator=source) * (sigma > 0)
-        with torch.inference_mode():
-            for name, shown in (("clean", images), ("noisy", images + noise)):
-                hits[name] += int((loaded.classifier(shown).float().argmax(dim=1) == labels).sum())
-    if sigma == 0:
-        del hits["noisy"]
-    n, chance = len(places), 1 / len(test.description.classes)
-    found: dict = {"n": n}
-    for name, count in hits.items():
-        found |= {f"{name}_accuracy": count / n, f"{name}_accuracy_95": interval(count, n)}
-        logger.info("import %s: %s accuracy %.3f on %d test images", config.out.parent.name, name, count / n, n)
-        if interval(count, n)[0] < 2 * chance:
+    label, chance = f"import {config.out.parent.name}", 1 / len(test.description.classes)
+    classifier = load_model(config.out, device).classifier
+    found = accuracies(
+        classifier, test, objective, device=device, batch=100, seed=config.seed, label=label, images=config.images
+    )
+    for name in (name for name in found if name.endswith("accuracy")):
+        said = f"{name.replace('_', ' ')} {found[name]:.3f}"
+        logger.info("%s: %s on %d test images", label, said, found["n"])
+        if found[f"{name}_95"][0] < 2 * chance:
             logger.warning(
-                "%s accuracy %.3f (n=%d) is near chance, %.3f: are mean and std %s, %s those that %s was trained with?",
-                *(name, count / n, n, chance, loaded.identity.mean, loaded.identity.std, config.file),
+                "%s (n=%d) is near chance, %.3f: are the mean and std those that %s was trained with?",
+                *(said, found["n"], chance, config.file),
             )
     return found
 

@@ -4,12 +4,11 @@ Writes ``model.safetensors``, ``history.csv`` (a row an epoch) and ``summary.jso
 same command goes on from its last checkpoint and ends with the same network: every draw is keyed by its place in
 the training, not by what was drawn before.
 
-On several GPUs (`--gpus`, `--nodes`, or under torchrun), each process takes an equal share of every batch; the first
-writes the files.
+On several GPUs (``torchrun --nproc-per-node=8 -m -- steps.train ...``), each process takes an equal share of every
+batch; the first writes the files.
 """
 
 import csv
-import dataclasses
 import functools
 import hashlib
 import io
@@ -18,7 +17,6 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -26,29 +24,18 @@ from pathlib import Path
 import torch
 
 from pagoda.data.batches import Augmentation, epoch_order, stream
-from pagoda.data.dataset import Description, Split
+from pagoda.data.dataset import Split
 from pagoda.device import pick_device, pick_precision
-from pagoda.errors import BadInput
 from pagoda.files import write_text
 from pagoda.log import Progress, logger
-from pagoda.maths.confidence import interval
-from pagoda.nets.evaluation import hits
+from pagoda.nets.evaluation import accuracies
 from pagoda.nets.group import Group, joined
 from pagoda.nets.model import Identity, save_model
-from pagoda.nets.objectives import Objective
-from pagoda.nets.resume import Checkpoints
 from pagoda.nets.training import Training
 from pagoda.options import AnyModel, Architecture, Train, option
 from pagoda.run.command import main
-from pagoda.run.fingerprint import fingerprint
+from pagoda.run.fingerprint import factory_fingerprint, fingerprint
 from pagoda.run.lock import sole_writer
-
-PERTURBED = {
-    "gaussian": ("noisy_accuracy", "gaussian"),
-    "adversarial": ("adversarial_accuracy", "adversarial"),
-    "smoothadv": ("noisy_accuracy", "gaussian"),
-}
-"""By training objective: what the accuracy under perturbation is called in ``summary.json``, and which it is under."""
 
 
 class Config(Train):
@@ -61,18 +48,24 @@ class Config(Train):
 
 
 def run(config: Config) -> dict:
-    """Train, write the model and return its summary. Raises BadInput on values that make no training."""
-    with joined() as group:
-        _check_share(config.batch, group.of, f"{group.of} processes")
-        with sole_writer(config.out) if group.leads else nullcontext():
-            return _run(config, group)
+    """Train, write the model and return its summary. Raises BadInput where it cannot go on."""
+    with joined() as group, sole_writer(config.out) if group.leads else nullcontext():
+        return _run(config, group)
 
 
 def _run(config: Config, group: Group) -> dict:
-    device = pick_device()
+    device, label = pick_device(), f"train {config.out.parent.name}"
     pictures = Split(config.data, "train")
-    identity = _identity(config, pictures.description, pick_precision(config.precision, device))
-    label = f"train {config.out.parent.name}"
+    architecture = config.architecture.values()
+    identity = Identity.of(
+        pictures.description,
+        architecture=architecture,
+        objective=config.model.objective_values,
+        seed=config.seed,
+        precision=pick_precision(config.precision, device),
+        code=fingerprint("steps.train") + factory_fingerprint(architecture),
+        micro_batch=config.micro_batch,
+    )
     training = Training(
         identity,
         device=device,
@@ -86,62 +79,33 @@ def _run(config: Config, group: Group) -> dict:
         group=group,
     )
     logger.info(
-        "%s: %s, %s, %d pictures, %s%s",
-        *(label, identity.architecture, identity.objective, len(pictures), identity.precision),
-        f", {group.of} processes" if group.of > 1 else "",
+        "%s: %s, %s, %d pictures, %s, %d processes",
+        *(label, identity.architecture, identity.objective, len(pictures), identity.precision, group.of),
     )
-    checkpoints = Checkpoints(config.out.with_name("checkpoints"), _decisive(config, identity))
-    if (state := checkpoints.load()) is not None:
-        training.restore(state)
+    checkpoint = config.out.with_name("checkpoints") / f"{_decisive(config, identity)}.checkpoint"
+    training.restore(checkpoint)
+    if training.done:
         logger.info("%s: goes on from step %d, %.0f s in", label, training.done, training.seconds)
-    most, least = group.largest(training.done, -training.done)
-    if most != -least:
-        raise BadInput(
-            f"{checkpoints.folder}: one process finds step {most} there, another step {-least}: it must lie on a file "
-            "system that all nodes share"
-        )
-    _fit(config, training, pictures, checkpoints, Progress(label, training.total, "steps", training.done))
-    summary = _summary(config, training, Split(config.data, "test"), label)
+    _fit(config, training, pictures, checkpoint)
+    summary = _summary(config, training)
     if group.leads:
         save_model(config.out, training.classifier.network, identity)
         write_text(config.out.with_name("history.csv"), _table(training.history))
         write_text(config.out.with_name("summary.json"), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
         # The last one stays: should these files be lost or half written, the same command makes them again in seconds.
-        checkpoints.keep_newest()
+        for other in set(checkpoint.parent.glob("*.checkpoint")) - {checkpoint}:
+            other.unlink()
     logger.info("%s: %s", label, ", ".join(f"{k} {v:.3f}" for k, v in summary.items() if k.endswith("accuracy")))
     return summary
 
 
-def _check_share(batch: int, processes: int, said: str) -> None:
-    if batch % processes:
-        raise BadInput(f"batch is {batch}, which {said} cannot share equally: it must be a multiple of {processes}")
-
-
-def _identity(config: Config, data: Description, precision: str) -> Identity:
-    architecture = config.architecture.values()
-    return Identity(
-        architecture=architecture.pop("name"),
-        options=architecture,
-        classes=data.classes,
-        channels=data.channels,
-        size=data.size,
-        mean=data.mean,
-        std=data.std,
-        objective=config.model.objective_values,
-        seed=config.seed,
-        precision=precision,
-        data=data.fingerprint,
-        code=fingerprint("steps.train"),
-    )
-
-
 def _decisive(config: Config, identity: Identity) -> str:
     """Return a short hash of all that decides the network: a checkpoint of anything else is not this training's."""
-    told = config.values(leave_out=("data", "out")) | asdict(identity)
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    known = config.values(leave_out=("data", "out")) | asdict(identity)
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _fit(config: Config, training: Training, pictures: Split, checkpoints: Checkpoints, progress: Progress) -> None:
+def _fit(config: Config, training: Training, pictures: Split, checkpoint: Path) -> None:
     """Train to the end; told to stop, save a checkpoint and exit: all processes after the same step."""
     told: list[int] = []
     previous = {
@@ -149,10 +113,22 @@ def _fit(config: Config, training: Training, pictures: Split, checkpoints: Check
         for number in (signal.SIGTERM, signal.SIGINT)
     }
     group, stop = training.group, 0
+    progress = Progress(training.label, training.total, "steps", training.done)
+    rows = stream(
+        pictures,
+        functools.partial(epoch_order, len(pictures), config.batch, config.seed),
+        device=training.device,
+        augmentation=Augmentation(config.flip, config.shift, config.crop),
+        seed=config.seed,
+        first=training.done,
+        steps=training.total,
+        share=group.share,
+        workers=config.workers,
+    )
     saved = now = time.monotonic()
     training.classifier.train()
     try:
-        for x, y in _to_the_end(config, training, pictures):
+        for x, y in rows:
             left = len(pictures) - config.batch * (training.done % training.steps_an_epoch)
             training.step(x, y, count=min(config.batch, left))
             before, now = now, time.monotonic()
@@ -162,20 +138,13 @@ def _fit(config: Config, training: Training, pictures: Split, checkpoints: Check
                 row = training.end_epoch()
                 note = f"epoch {row['epoch']}: loss {row['loss']:.3f}, accuracy {row['accuracy']:.3f}"
             progress.advance(note=note)
-            (stop,) = group.largest(*told[:1] or [0])
-            if stop:
+            if stop := group.largest(*told[:1] or [0]):
                 break
             if group.leads and now - saved > config.checkpoint_seconds:
-                checkpoints.save(training.state())
+                training.save(checkpoint)
                 saved = time.monotonic()
         if group.leads:
-            checkpoints.save(training.state())
-    except RuntimeError:
-        # A worker process that the same signal stopped: this step may be half done, so it is not saved.
-        if told:
-            logger.error("told to stop: the same command goes on from the last checkpoint")
-            sys.exit(128 + told[0])
-        raise
+            training.save(checkpoint)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -185,46 +154,28 @@ def _fit(config: Config, training: Training, pictures: Split, checkpoints: Check
         sys.exit(128 + stop)
 
 
-def _to_the_end(config: Config, training: Training, pictures: Split) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield this process's rows of the batches that are left."""
-    return stream(
-        pictures,
-        functools.partial(epoch_order, len(pictures), config.batch, config.seed),
+def _summary(config: Config, training: Training) -> dict:
+    tested = accuracies(
+        training.classifier,
+        Split(config.data, "test"),
+        training.objective,
         device=training.device,
-        augmentation=Augmentation(config.flip, config.shift, config.crop),
+        batch=config.batch,
         seed=config.seed,
-        first=training.done,
-        steps=training.total,
-        share=training.share,
+        label=training.label,
         workers=config.workers,
+        group=training.group,
     )
-
-
-def _summary(config: Config, training: Training, test: Split, label: str) -> dict:
-    def right(objective: Objective) -> int:
-        how = {"device": training.device, "batch": config.batch, "seed": config.seed, "workers": config.workers}
-        return hits(training.classifier, test, objective, **how, label=label, group=training.group)
-
-    clean, n = right(Objective("standard")), len(test)
-    summary = {"clean_accuracy": clean / n, "clean_accuracy_95": interval(clean, n)}
-    if config.model.objective in PERTURBED:
-        name, under = PERTURBED[config.model.objective]
-        perturbed = right(dataclasses.replace(training.objective, name=under))
-        summary |= {name: perturbed / n, f"{name}_95": interval(perturbed, n)}
-    return (
-        summary
-        | {
-            "n": n,
-            "objective": training.identity.objective,
-            "architecture": training.identity.architecture,
-            "parameters": sum(p.numel() for p in training.classifier.parameters()),
-            "epochs": config.epochs,
-            "seconds": round(training.seconds, 2),
-            "device": training.device.type if training.device.type == "cpu" else torch.cuda.get_device_name(),
-            "precision": training.identity.precision,
-        }
-        | ({"processes": training.group.of} if training.group.of > 1 else {})
-    )
+    return tested | {
+        "objective": training.identity.objective,
+        "architecture": training.identity.architecture,
+        "parameters": sum(p.numel() for p in training.classifier.parameters()),
+        "epochs": config.epochs,
+        "seconds": round(training.seconds, 2),
+        "device": training.device.type if training.device.type == "cpu" else torch.cuda.get_device_name(),
+        "precision": training.identity.precision,
+        "processes": training.group.of,
+    }
 
 
 def _table(rows: list[dict]) -> str:

@@ -1,5 +1,6 @@
 """Fixtures: a small dataset, a model with random weights, a folder of pictures, and a copy of the project."""
 
+import json
 import logging
 import os
 import shutil
@@ -15,6 +16,7 @@ from PIL import Image
 from pagoda.data.dataset import read_description
 from pagoda.nets.architectures import build_seeded
 from pagoda.nets.model import Identity, save_model
+from pagoda.options import Options
 from steps import fetch
 
 ROOT = Path(__file__).parents[1]
@@ -41,23 +43,16 @@ def dataset(tmp_path_factory) -> Path:
 
 def write_model(path: Path, dataset: Path, **changes) -> Path:
     """Write a small model with random weights that fits `dataset`, its identity altered by `changes`."""
-    known = read_description(dataset)
     fields = {
-        "architecture": "fast_resnet",
-        "options": {"width": 4},
-        "classes": known.classes,
-        "channels": known.channels,
-        "size": known.size,
-        "mean": known.mean,
-        "std": known.std,
+        "architecture": {"name": "fast_resnet", "width": 4},
         "objective": {"name": "gaussian", "sigma": 0.5},
         "seed": 0,
         "precision": "float32",
-        "data": known.fingerprint,
         "code": "none",
     } | changes
-    network = build_seeded(0, fields["architecture"], len(fields["classes"]), fields["channels"], **fields["options"])
-    save_model(path, network, Identity(**fields))
+    identity = Identity.of(read_description(dataset), **fields)
+    network = build_seeded(0, identity.architecture, len(identity.classes), identity.channels)
+    save_model(path, network, identity)
     return path
 
 
@@ -85,6 +80,20 @@ def run_step(step: str, *flags: object, cwd: Path = ROOT, **kwargs) -> subproces
     """Run a step as users and Snakemake do; return what it printed and its exit status."""
     command = [sys.executable, "-m", f"steps.{step}", *map(str, flags)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, **kwargs)
+
+
+def flags(options: Options) -> list[str]:
+    """Return the flags of a step's command line that say the same as its options."""
+    words = []
+    for name, value in options.model_dump(mode="json", by_alias=True, exclude_none=True).items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        elif isinstance(value, list):
+            words += [flag, *map(str, value)] if value else []
+        else:
+            words.append(f"{flag}={json.dumps(value) if isinstance(value, dict) else value}")
+    return words
 
 
 def copy_project(to: Path) -> Path:

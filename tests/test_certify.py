@@ -209,7 +209,7 @@ def test_bad_values_are_refused(asked, changes, said):
 def test_logits_that_are_not_finite_stop_it_and_name_the_image(asked):
     weights = safetensors.torch.load_file(asked.model)
     weights["fc.bias"][0] = float("nan")
-    network = build("fast_resnet", 10, 1, width=4)
+    network = build({"name": "fast_resnet", "width": 4}, 10, 1)
     network.load_state_dict(weights)
     save_model(asked.model, network, read_identity(asked.model))
     with pytest.raises(BadInput, match=r"test image 0 at sigma 0\.5: .*not finite.*gaussian-0\.5/model"):

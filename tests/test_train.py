@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import os
 import re
@@ -14,18 +13,16 @@ import torch
 
 from pagoda.errors import BadInput
 from pagoda.nets.model import load_model
+from pagoda.run.fingerprint import _parse
 from pagoda.run.lock import sole_writer
 from steps import train
-from tests.conftest import ROOT, run_step
+from tests.conftest import ROOT, flags, run_step
 
 SMALL = {
-    "architecture": "fast_resnet",
-    "width": 4,
-    "objective": "gaussian",
-    "sigma": 0.25,
+    "architecture": {"name": "fast_resnet", "width": 4},
+    "model": {"objective": "gaussian", "sigma": 0.25},
     "epochs": 6,
     "batch": 32,
-    "learning_rate": 0.1,
     "shift": 1,
     "precision": "float32",
 }
@@ -33,16 +30,6 @@ SMALL = {
 
 def config(dataset, out, **changes):
     return train.Config(data=dataset, out=out / "gaussian-0.25" / "model.safetensors", **SMALL | changes)
-
-
-def flags(config):
-    pairs = ((f.name, getattr(config, f.name), f.default) for f in dataclasses.fields(config))
-    return [
-        word
-        for name, value, default in pairs
-        if value != default
-        for word in (f"--{name.replace('_', '-')}", str(value))
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +55,7 @@ def test_training_learns_and_says_how_well(trained):
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_at_any_moment_it_ends_with_the_same_network(trained, tmp_path, how):
     whole, _ = trained
-    asked = dataclasses.replace(whole, out=tmp_path / "m" / "model.safetensors", checkpoint_seconds=0.05)
+    asked = whole.model_copy(update={"out": tmp_path / "m" / "model.safetensors", "checkpoint_seconds": 0.05})
     command = [sys.executable, "-m", "steps.train", *flags(asked)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=_one_thread())
     until = time.monotonic() + 60
@@ -93,6 +80,40 @@ def test_files_lost_after_the_training_are_made_again_at_once(trained, tmp_path)
     assert len(list(whole.out.parent.glob("checkpoints/*"))) == 1
 
 
+def test_a_network_of_ones_own_is_trained_and_loaded_and_its_code_counts(dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_nets.py").write_text(NETWORK)
+    architecture = {"factory": "my_nets:linear", "scale": 2}
+    asked = config(dataset, tmp_path, architecture=architecture, epochs=4)
+    assert train.run(asked)["noisy_accuracy"] > 0.5
+    first = load_model(asked.out, torch.device("cpu"))
+    assert first.identity.architecture == architecture and type(first.classifier.network).__name__ == "Linear"
+    (tmp_path / "my_nets.py").write_text(NETWORK.replace("# note", "").replace("2:]", "-2:]"))
+    _parse.cache_clear()
+    train.run(asked)  # from the beginning: the checkpoint is another code's
+    assert load_model(asked.out, torch.device("cpu")).identity.code != first.identity.code
+
+
+NETWORK = """
+import torch  # note
+
+
+def linear(classes, channels, scale):
+    class Linear(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.LazyLinear(classes)
+            self.layer(torch.zeros(1, channels * 64))
+
+        def forward(self, x):
+            assert x.shape[2:] == (8, 8)
+            return scale * self.layer(x.flatten(1))
+
+    return Linear()
+"""
+
+
 def test_two_processes_do_not_make_one_model(trained):
     whole, _ = trained
     with sole_writer(whole.out), pytest.raises(BadInput, match=r"another process is making .*model\.safetensors"):
@@ -102,7 +123,7 @@ def test_two_processes_do_not_make_one_model(trained):
 @pytest.mark.parametrize("objective", ["standard", "adversarial"])
 def test_other_objectives_train(dataset, tmp_path, objective):
     attack = {"epsilon": 0.5, "attack_steps": 2, "attack_step": 0.3} if objective == "adversarial" else {}
-    summary = train.run(config(dataset, tmp_path, objective=objective, epochs=4, **attack))
+    summary = train.run(config(dataset, tmp_path, model={"objective": objective} | attack, epochs=4))
     assert summary["clean_accuracy"] > 0.6
     assert ("adversarial_accuracy" in summary) == (objective == "adversarial")
 
@@ -119,16 +140,11 @@ def test_bfloat16_trains_too(dataset, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"sigma": -1.0}, "sigma is -1: objective gaussian needs it above 0"),
-        ({"sigma": float("nan")}, "sigma is nan"),
-        ({"objective": "trades"}, "'trades' is unknown: choose from"),
-        ({"architecture": "vgg"}, "'vgg' is unknown: choose from"),
-        ({"epochs": 0}, "epochs is 0: must be at least 1"),
-        ({"precision": "float8"}, "'float8' is unknown: choose from auto, float32, bfloat16"),
+        ({"architecture": {"factory": "nowhere:net"}}, r"factory 'nowhere:net'.*cannot be imported.*No module named"),
         ({"learning_rate": 1e12}, "the loss is (nan|inf) in epoch .*learning_rate 1e\\+12 is too high"),
     ],
 )
-def test_bad_values_are_refused(dataset, tmp_path, changes, said):
+def test_what_makes_no_training_is_refused(dataset, tmp_path, changes, said):
     with pytest.raises(BadInput, match=said):
         train.run(config(dataset, tmp_path, **{"epochs": 1} | changes))
 
@@ -138,12 +154,12 @@ def test_pictures_that_are_files_train_with_worker_processes(tmp_path, folder):
 
     data = tmp_path / "fetch" / "dataset.json"
     statistics = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
-    fetch.run(fetch.Config(kind="imagefolder", root=folder, size=16, storage="files", out=data, **statistics))
+    fetch.run(fetch.Config(kind="imagefolder", root=str(folder), size=16, storage="files", out=data, **statistics))
     asked = config(data, tmp_path, flip=True, crop=True, workers=2, epochs=2, batch=4, shift=0)
     assert train.run(asked)["n"] == 16
     (folder / "train" / "dog" / "3.png").write_bytes(b"no picture")
     with pytest.raises(BadInput, match=r"^cannot read the picture .*dog/3\.png: [^\n]*$"):
-        train.run(dataclasses.replace(asked, seed=1))
+        train.run(asked.model_copy(update={"seed": 1}))
 
 
 def test_told_to_stop_with_all_its_workers_it_saves_the_step_that_it_is_at(tmp_path, folder):
@@ -151,11 +167,11 @@ def test_told_to_stop_with_all_its_workers_it_saves_the_step_that_it_is_at(tmp_p
 
     data = tmp_path / "fetch" / "dataset.json"
     statistics = {"mean": (0.5,) * 3, "std": (0.2,) * 3}
-    fetch.run(fetch.Config(kind="imagefolder", root=folder, size=16, storage="files", out=data, **statistics))
+    fetch.run(fetch.Config(kind="imagefolder", root=str(folder), size=16, storage="files", out=data, **statistics))
     # More steps than are done before the signal; no checkpoint but that which the signal asks for.
     asked = config(data, tmp_path, crop=True, workers=2, epochs=20_000, batch=4, shift=0)
     process = subprocess.Popen(
-        [sys.executable, "-m", "steps.train", *(word for word in flags(asked) if word != "True")],
+        [sys.executable, "-m", "steps.train", *flags(asked)],
         cwd=ROOT, stderr=subprocess.PIPE, text=True, env=_one_thread(), start_new_session=True,
     )  # fmt: skip
     for line in process.stderr:

@@ -20,9 +20,8 @@ from pagoda.data.decode import decode
 from pagoda.errors import BadInput
 from pagoda.log import logger
 from pagoda.maths.randomness import generator
-from pagoda.maths.share import Share
 
-WHOLE = Share()
+WHOLE = slice(None)
 """Of a process that is alone."""
 
 
@@ -51,7 +50,6 @@ def batches(
     device: torch.device,
     augmentation: Augmentation | None = None,
     key: tuple = (),
-    first: int = 0,
     workers: int = 0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (pictures [B, C, size, size] in [0, 1], labels [B]) on `device` for each batch of places in `order`.
@@ -62,11 +60,10 @@ def batches(
         device: where to.
         augmentation: what to do to the pictures, or None.
         key: what augmentation is a function of, e.g. (seed, epoch); batch or picture numbers are added to it.
-        first: how many batches to leave out at the front: those that were done before an interruption.
         workers: processes that decode, where pictures are files.
 
     """
-    steps = ((key, number, places) for number, places in enumerate(order[first:], first))
+    steps = ((key, number, places) for number, places in enumerate(order))
     yield from _made(split, steps, device, augmentation, WHOLE, workers)
 
 
@@ -79,7 +76,7 @@ def stream(
     seed: int,
     first: int,
     steps: int,
-    share: Share = WHOLE,
+    share: slice = WHOLE,
     workers: int = 0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield what `batches` does, for steps `first` ... `steps` - 1 of a training, epoch after epoch.
@@ -94,8 +91,8 @@ def stream(
         seed: see there.
         first: steps that were done before.
         steps: of the whole training.
-        share: the rows of each batch that this process gets, which may be none; they are what they would be if it
-            got all.
+        share: the rows of each batch that this process gets, e.g. every third, which may be none; they are what they
+            would be if it got all.
         workers: processes that decode, where pictures are files. They leave SIGTERM and SIGINT to this process.
 
     """
@@ -109,7 +106,7 @@ def _made(
     steps: Iterable[tuple[tuple, int, Tensor]],
     device: torch.device,
     augmentation: Augmentation | None,
-    share: Share,
+    share: slice,
     workers: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield a share of the batch of each step: a key, a number in its epoch, and places."""
@@ -118,14 +115,12 @@ def _made(
         return
     pixels, labels = resident(split.pixels, device), split.labels.to(device)
     for key, number, places in steps:
-        rows = share.rows(len(places))
-        chosen = places[rows].to(device)
-        x = _taken(pixels, places[rows], device).float() / 255
+        x = _taken(pixels, places[share], device).float() / 255
         if augmentation is not None:
             source = generator(device, *key, "augment", number)
             # Drawn for the whole batch: a picture's shift is the same whoever moves it.
-            x = _moved(x, *(drawn[..., rows] for drawn in _drawn(len(places), augmentation, source)), augmentation)
-        yield x, labels[chosen]
+            x = _moved(x, *(drawn[..., share] for drawn in _drawn(len(places), augmentation, source)), augmentation)
+        yield x, labels[places[share].to(device)]
 
 
 def resident(pixels: Tensor, device: torch.device) -> Tensor:
@@ -184,15 +179,13 @@ def _decoded(
     steps: Iterable[tuple[tuple, int, Tensor]],
     device: torch.device,
     augmentation: Augmentation | None,
-    share: Share,
+    share: slice,
     workers: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     files = _Files(split, augmentation)
     loader = torch.utils.data.DataLoader(
         files,
-        batch_sampler=(
-            [(key, place) for place in places[share.rows(len(places))].tolist()] for key, _, places in steps
-        ),
+        batch_sampler=([(key, place) for place in places[share].tolist()] for key, _, places in steps),
         num_workers=workers,
         collate_fn=files.collate,
         pin_memory=device.type == "cuda",

@@ -1,5 +1,11 @@
-"""Architectures of base classifiers: from normalised pictures [B, C, H, W] to logits [B, classes]."""
+"""Architectures of base classifiers: from normalised pictures [B, C, H, W] to logits [B, classes].
 
+An architecture is a dict: {"name": "fast_resnet", "width": 16}, one of ARCHITECTURES with its options, or {"factory":
+"module:function", ...}, a network of anyone's with its options.
+"""
+
+import importlib
+import inspect
 from collections.abc import Callable
 
 import torch
@@ -94,7 +100,10 @@ class FastResNet(nn.Module):
 
 
 def fold_batch_norms(network: nn.Module) -> None:
-    """Fold each batch-norm of `network`, in eval mode, into the convolution that is registered just before it."""
+    """Fold each batch-norm of `network`, in eval mode, into the convolution that is registered just before it.
+
+    For ARCHITECTURES alone: others may run their layers in another order than they register them.
+    """
     for module in network.modules():
         before, earlier = "", None
         for name, child in list(module.named_children()):
@@ -124,22 +133,60 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "resnet110": lambda classes, channels: CifarResNet(classes, channels, depth=110),
     "resnet50": _resnet50,
 }
-"""Builders by name, each called as builder(classes, channels, **options); only fast_resnet has one: width."""
+"""Builders by name, each called as builder(classes, channels, **options)."""
 
 
-def build(name: str, classes: int, channels: int, **options: int) -> nn.Module:
+def build(architecture: dict, classes: int, channels: int) -> nn.Module:
     """Return a new network with weights drawn from PyTorch's global generator.
 
+    A factory, "module:function", is imported: from the current folder or from what is installed. It is called with its
+    options and with `classes` and `channels` where it has parameters of these names; else, as timm's and torchvision's
+    functions want it, with `num_classes`, and with `in_chans` where pictures have not 3 channels.
+
+    Args:
+        architecture: {"name": ..., options} or {"factory": "module:function", options}.
+        classes: logits that the network gives, >= 2.
+        channels: of the pictures that it takes, 1 or 3.
+
     Raises:
-        BadInput: for an unknown architecture, or options that it does not take.
+        BadInput: for an unknown architecture, options that it does not take, or a factory that is missing, fails or
+            makes no network.
 
     """
-    if name not in ARCHITECTURES:
-        raise BadInput(f"architecture {name!r} is unknown: choose from {', '.join(ARCHITECTURES)}")
+    options = {key: value for key, value in architecture.items() if key not in ("name", "factory")}
+    if "factory" not in architecture:
+        name = architecture["name"]
+        if name not in ARCHITECTURES:
+            raise BadInput(f"architecture {name!r} is unknown: choose from {', '.join(ARCHITECTURES)}")
+        try:
+            return ARCHITECTURES[name](classes, channels, **options)
+        except TypeError as error:
+            raise BadInput(f"architecture {name} does not take {options}: {error}") from None
+    factory = architecture["factory"]
+    made = _import(factory)
     try:
-        return ARCHITECTURES[name](classes, channels, **options)
-    except TypeError as error:
-        raise BadInput(f"architecture {name} does not take {options}: {error}") from None
+        if {"classes", "channels"} <= set(inspect.signature(made).parameters):
+            options |= {"classes": classes, "channels": channels}
+        else:
+            options |= {"num_classes": classes} | ({"in_chans": channels} if channels != 3 else {})
+        network = made(**options)
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise BadInput(f"architecture factory {factory} failed, called with {options}: {said}") from None
+    if not isinstance(network, nn.Module):
+        raise BadInput(f"architecture factory {factory} made a {type(network).__name__}, not a torch.nn.Module")
+    return network
+
+
+def _import(factory: str) -> Callable[..., nn.Module]:
+    module, _, function = str(factory).partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except Exception as error:  # whatever its code raises
+        raise BadInput(
+            f"architecture factory {factory!r}, written module:function, cannot be imported from the current folder or "
+            f"from what is installed: {type(error).__name__}: {error}"
+        ) from None
 
 
 def build_seeded(seed: int, *args, **kwargs) -> nn.Module:

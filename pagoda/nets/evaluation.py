@@ -1,14 +1,35 @@
-"""How many test pictures a classifier classifies correctly, under an objective's perturbation."""
+"""The share of test pictures that a classifier gets right: clean, and under its objective's perturbation."""
 
 import torch
 
 from pagoda.data.batches import batches
 from pagoda.data.dataset import Split
+from pagoda.maths.confidence import interval
 from pagoda.maths.randomness import generator
 from pagoda.memory import MicroBatch
-from pagoda.nets.group import Group
+from pagoda.nets.group import ALONE, Group
 from pagoda.nets.model import BaseClassifier
-from pagoda.nets.objectives import Objective, draw, perturb
+from pagoda.nets.objectives import Objective
+
+
+def accuracies(classifier: BaseClassifier, test: Split, objective: Objective, **how) -> dict:
+    """Return what ``summary.json`` says of a classifier: its accuracies, each with its 95 % interval, and n.
+
+    Args:
+        classifier: pictures [B, C, H, W] -> logits [B, classes].
+        test: the pictures and their labels.
+        objective: how it was trained, and so what it is tested under, beside clean.
+        how: see `hits`.
+
+    Raises:
+        BadInput: where memory does not suffice for one picture.
+
+    """
+    found: dict = {}
+    for name, under in filter(None, [("clean_accuracy", Objective("standard")), objective.tested()]):
+        right, n = hits(classifier, test, under, **how)
+        found |= {name: right / n, f"{name}_95": interval(right, n), "n": n}
+    return found
 
 
 def hits(
@@ -20,10 +41,11 @@ def hits(
     batch: int,
     seed: int,
     label: str,
+    images: int | None = None,
     workers: int = 0,
-    group: Group,
-) -> int:
-    """Count the pictures of `test` that `classifier` gets right, in eval mode and in float32.
+    group: Group = ALONE,
+) -> tuple[int, int]:
+    """Count the pictures of `test` that `classifier` gets right, in eval mode; return that and how many there are.
 
     Every process takes whole batches, in turn, so that their number changes no draw and no rounding.
 
@@ -33,33 +55,33 @@ def hits(
         objective: what they are perturbed by.
         device: where.
         batch: pictures of a batch; draws are a function of (seed, number of the batch).
-        seed: see there.
+        seed: of the draws.
         label: what the step is called where memory does not suffice for a batch at once.
+        images: pictures to take, the first ones; None: all.
         workers: processes that decode, where pictures are files.
         group: the processes that share the batches; all get the whole count.
 
     Raises:
-        BadInput: for an unknown objective, or where memory does not suffice for one picture.
+        BadInput: where memory does not suffice for one picture.
 
     """
     classifier.eval()
-    order = list(torch.arange(len(test)).split(batch))
-    micro = MicroBatch(label, batch, "with the same draws")
-    mine = range(group.rank, len(order), group.of)
+    n = min(images or len(test), len(test))
+    order = list(torch.arange(n).split(batch))[group.share]
+    micro = MicroBatch(label, batch)
     count = torch.zeros(1, dtype=torch.int64, device=device)
-    places = [order[number] for number in mine]
-    for number, (x, y) in zip(mine, batches(test, places, device=device, workers=workers), strict=True):
-        drawn = draw(objective, x, generator(device, seed, "evaluate", number))
+    for turn, (x, y) in enumerate(batches(test, order, device=device, workers=workers)):
+        drawn = objective.draw(x, generator(device, seed, "evaluate", group.rank + turn * group.of))
 
         def right(size: int, parts=(x, y, *drawn)) -> torch.Tensor:
-            found = [_right(classifier, objective, *rows) for rows in zip(*(p.split(size) for p in parts), strict=True)]
-            return torch.stack(found).sum()
+            rows = zip(*(part.split(size) for part in parts), strict=True)
+            return sum(_right(classifier, objective, *row) for row in rows)
 
         count += micro.run(right)
-    return int(group.sum(count))
+    return int(group.sum(count)), n
 
 
 def _right(classifier: BaseClassifier, objective: Objective, x: torch.Tensor, y: torch.Tensor, *drawn) -> torch.Tensor:
-    x, y = perturb(objective, classifier, x, y, drawn)
+    x, y = objective.perturb(classifier, x, y, drawn)
     with torch.no_grad():
         return (classifier(x).argmax(dim=1) == y).sum()

@@ -55,11 +55,9 @@ def read_checkpoint(path: Path, form: str, trusted: bool = False) -> tuple[Weigh
     return {name: value for name, value in weights.items() if isinstance(value, Tensor)}, normalisation
 
 
-def fit(
-    path: Path, weights: Weights, architecture: str, classes: int, channels: int, **options: int
-) -> torch.nn.Module:
+def fit(path: Path, weights: Weights, architecture: dict, classes: int, channels: int) -> torch.nn.Module:
     """Return the architecture with these weights. Raises BadInput, listing what is missing, left over or misshapen."""
-    network = build(architecture, classes, channels, **options)
+    network = build(architecture, classes, channels)
     wanted = network.state_dict()
     # Files of before 2018 do not count batches.
     given = {name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")} | weights
@@ -73,7 +71,8 @@ def fit(
             shapes = (" x ".join(map(str, value.shape)) for value in (given[name], wanted[name]))
             faults.append("{} is {}, not {}".format(name, *shapes))
     if faults:
-        raise BadInput(f"{path} does not fit {architecture} for {classes} classes: {'; '.join(faults[:6])}")
+        kind = architecture.get("name") or architecture["factory"]
+        raise BadInput(f"{path} does not fit {kind} for {classes} classes: {'; '.join(faults[:6])}")
     network.load_state_dict(given)
     return network
 

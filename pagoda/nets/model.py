@@ -14,21 +14,22 @@ from pagoda.errors import BadInput
 from pagoda.files import file_hash, write_bytes
 from pagoda.nets.architectures import build, fold_batch_norms
 
-FORMAT = "pagoda-model-1"
+FORMAT = "pagoda-model-2"
 
 
 @dataclass(frozen=True)
 class Identity:
     """What a model file says of itself.
 
-    `objective` holds the training objective's name and its values (sigma; or epsilon, attack_steps, attack_step; all
-    in pixel values). `mean` and `std` are the normalisation that is part of the network. `precision` is that of the
-    network's arithmetic, in training and ever after: in bfloat16 it is another classifier than in float32. `data` and
-    `code` are the fingerprints of the dataset and of steps.train.
+    `architecture` is what `build` takes: a name or a factory, and options; `objective` what `Objective` takes: a name
+    and its values, lengths in pixel values. `mean` and `std` are the normalisation that is part of the network.
+    `micro_batch` is how many pictures went through the network at once in training, which batch norm normalised
+    together; 0: the whole batch. `precision` is that of the network's arithmetic, in training and ever after: in
+    bfloat16 it is another classifier than in float32. `data` and `code` are the fingerprints of the dataset and of what
+    made the model: the step, and the factory where there is one.
     """
 
-    architecture: str
-    options: dict[str, int]
+    architecture: dict
     classes: tuple[str, ...]
     channels: int
     size: int
@@ -39,6 +40,13 @@ class Identity:
     precision: str
     data: str
     code: str
+    micro_batch: int = 0
+
+    @classmethod
+    def of(cls, description: Description, **others) -> "Identity":
+        """Return that of a model for the pictures of a dataset, with its normalisation unless `others` name another."""
+        own = {name: getattr(description, name) for name in ("classes", "channels", "size", "mean", "std")}
+        return cls(**own | {"data": description.fingerprint} | others)
 
 
 class BaseClassifier(nn.Module):
@@ -99,21 +107,28 @@ def read_identity(path: Path) -> Identity:
 def load_model(path: Path, device: torch.device) -> Loaded:
     """Rebuild the base classifier that the train step wrote to `path`, frozen and in eval mode, on `device`.
 
-    Its batch-norms are folded into its convolutions, its parameters are in its precision: certify, predict and ascend
-    meet the same classifier.
+    The batch-norms of our own architectures are folded into convolutions, parameters are in the model's precision:
+    certify, predict and ascend meet the same classifier. A file that names a factory has that imported and called: load
+    such only from those you trust.
 
     Raises:
-        BadInput: where the file is missing, truncated, foreign, or does not fit the network that it names.
+        BadInput: where the file is missing, truncated, foreign, or does not fit the network that it names, or where
+            the factory of that network is missing.
 
     """
     identity = read_identity(path)
-    network = build(identity.architecture, len(identity.classes), identity.channels, **identity.options)
+    try:
+        network = build(identity.architecture, len(identity.classes), identity.channels)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
     try:
         network.load_state_dict(safetensors.torch.load_file(path))
     except (RuntimeError, SafetensorError) as error:
         first_lines = " ".join(str(error).split())[:300]
         raise BadInput(f"{path} does not hold the weights of {identity.architecture}: {first_lines}") from None
-    fold_batch_norms(network.eval())
+    network.eval()
+    if "name" in identity.architecture:
+        fold_batch_norms(network)
     if identity.precision == "bfloat16":
         network.to(torch.bfloat16)
     classifier = BaseClassifier(network, identity.mean, identity.std).eval().requires_grad_(False)

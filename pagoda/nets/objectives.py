@@ -5,9 +5,10 @@ gaussian     pictures + N(0, sigma^2 I), in pixel space (Lecuyer et al. 2019; Co
 adversarial  pictures after L2 projected gradient descent on the loss (Madry et al. 2018, arXiv 1706.06083)
 smoothadv    pictures after the same attack on the smoothed soft classifier, + N(0, sigma^2 I), several draws of each
              (SmoothAdv_PGD of Salman et al. 2019, arXiv 1906.04584, Algorithm 1)
+
+To add one, describe its values in pagoda/options.py and what it does in OBJECTIVES, at the end.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,69 +22,62 @@ from pagoda.maths.ball import climb, project, unit
 from pagoda.maths.soft import log_soft_score
 
 
-@dataclass(frozen=True)
 class Objective:
-    """A training objective by name, with its values in pixel values (L2 where they are lengths)."""
+    """One of OBJECTIVES by name, with its values, each an attribute: lengths are L2, in pixel values.
 
-    name: str
-    sigma: float = 0.0
-    epsilon: float = 0.0
-    attack_steps: int = 0
-    attack_step: float = 0.0
-    draws: int = 1
-    """m, noise draws of a picture: the attack averages over them, and the network is trained on each."""
-    warmup: int = 0
-    """Epochs over which the attack's epsilon and step grow from a fraction to the whole."""
+    sigma         standard deviation of the noise
+    epsilon       radius of the attack's ball
+    attack_steps  of ascent
+    attack_step   length of each
+    draws         m, noise draws of a picture: the attack averages over them, and the network is trained on each
+    warmup        epochs over which the attack's epsilon and step grow from a fraction to the whole
+    """
+
+    def __init__(self, name: str, **values: float):
+        """Take e.g. name="gaussian", sigma=0.5. Raises BadInput for an unknown name."""
+        if name not in OBJECTIVES:
+            raise BadInput(f"objective {name!r} is unknown: choose from {', '.join(OBJECTIVES)}")
+        self.kind, self.values = OBJECTIVES[name], {"name": name} | values
+        self.__dict__ |= self.values
 
     def in_epoch(self, epoch: int) -> "Objective":
         """Return the objective of an epoch, counted from 0: in warm-up, epsilon and step are (epoch + 1) / warmup."""
-        grown = min(1.0, (epoch + 1) / max(1, self.warmup))
-        return dataclasses.replace(self, epsilon=grown * self.epsilon, attack_step=grown * self.attack_step)
+        if not (warmup := self.values.get("warmup")):
+            return self
+        grown = min(1.0, (epoch + 1) / warmup)
+        return Objective(**self.values | {name: grown * self.values[name] for name in ("epsilon", "attack_step")})
 
-    def values(self) -> dict[str, float | str]:
-        """Return the name and those values that this objective uses."""
-        return {"name": self.name} | {key: getattr(self, key) for key in _objective(self.name).uses}
+    def tested(self) -> tuple[str, "Objective"] | None:
+        """Return what the accuracy under its perturbation is called in ``summary.json``, and which perturbation it is.
 
+        None where that is the clean accuracy.
+        """
+        if self.kind.tested is None:
+            return None
+        accuracy, under = self.kind.tested
+        return accuracy, Objective(**self.values | {"name": under})
 
-@dataclass(frozen=True)
-class _Kind:
-    uses: tuple[str, ...]
-    draw: Callable[[Objective, Tensor, int, torch.Generator], tuple[Tensor, ...]]
-    perturb: Callable[..., Tensor]
+    def draw(self, x: Tensor, source: torch.Generator, count: int | None = None) -> tuple[Tensor, ...]:
+        """Return the random draws that `perturb` needs for a batch: tensors [count, ...], a row for each picture.
 
+        They are those of the whole batch, whichever of its pictures are here: whoever has some takes their rows.
 
-def draw(objective: Objective, x: Tensor, source: torch.Generator, count: int | None = None) -> tuple[Tensor, ...]:
-    """Return the random draws that `perturb` needs for a batch: tensors [count, ...], a row for each picture.
+        Args:
+            x: some pictures of the batch, [B, C, H, W], B >= 0.
+            source: of the draws.
+            count: pictures of the whole batch; None: those of `x`.
 
-    They are those of the whole batch, whichever of its pictures are here: whoever has some of them takes their rows.
+        """
+        return self.kind.draw(self, x, len(x) if count is None else count, source)
 
-    Args:
-        objective: what the pictures are perturbed by.
-        x: some pictures of the batch, [B, C, H, W], B >= 0.
-        source: of the draws.
-        count: pictures of the whole batch; None: those of `x`.
+    def perturb(self, classifier: nn.Module, x: Tensor, y: Tensor, drawn: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the pictures to train on and their labels, from `x`, [B, C, H, W] in [0, 1], B >= 1, and `y`, [B].
 
-    Raises:
-        BadInput: for an unknown objective.
-
-    """
-    return _objective(objective.name).draw(objective, x, len(x) if count is None else count, source)
-
-
-def perturb(
-    objective: Objective, classifier: nn.Module, x: Tensor, y: Tensor, drawn: Sequence[Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Return the pictures to train on and their labels, from `x`, [B, C, H, W] in [0, 1], and its labels `y`, [B].
-
-    They are B pictures and labels, or B * draws where the objective takes several noise draws of each. `drawn` are
-    the rows of `x` of what `draw` returned.
-
-    Raises:
-        BadInput: for an unknown objective.
-
-    """
-    seen = _objective(objective.name).perturb(objective, classifier, x, y, *drawn)
-    return seen, y.repeat_interleave(len(seen) // len(y))
+        They are B pictures and labels, or B * draws where the objective takes several noise draws of each. `drawn`
+        are the rows of `x` of what `draw` returned.
+        """
+        seen = self.kind.perturb(self, classifier, x, y, *drawn)
+        return seen, y.repeat_interleave(len(seen) // len(y))
 
 
 def attack(
@@ -124,14 +118,12 @@ def attack(
 def _in_eval_mode(classifier: nn.Module) -> Iterator[None]:
     training = classifier.training
     classifier.eval()
-    try:
-        yield
-    finally:  # after an attack that ran out of memory, too
-        classifier.train(training)
+    yield
+    classifier.train(training)
 
 
 def _like(x: Tensor, count: int) -> Tensor:
-    """Return an empty tensor of `count` members like those of `x`, laid out as they are: draws go by memory."""
+    """Return an empty tensor of `count` pictures like those of `x`, in the same memory format: draws follow that."""
     last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if last else torch.contiguous_format
     return torch.empty((count, *x.shape[1:]), dtype=x.dtype, device=x.device, memory_format=layout)
@@ -185,18 +177,25 @@ def _smoothadv(objective, classifier, x, y, noise):
     return (attacked.unsqueeze(1) + noise).flatten(0, 1)
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What an objective draws for a batch, what it does to it, and how a network is tested that was trained so.
+
+    `draw` is called as draw(objective, x, count, source), `perturb` as perturb(objective, classifier, x, y, *drawn),
+    `loss` as loss(objective, logits, y). `tested`: the name of an accuracy, and the objective whose perturbation it is
+    measured under.
+    """
+
+    draw: Callable[..., tuple[Tensor, ...]]
+    perturb: Callable[..., Tensor]
+    tested: tuple[str, str] | None = None
+    loss: Callable[..., Tensor] = lambda objective, logits, y: F.cross_entropy(logits, y)
+
+
 OBJECTIVES = {
-    "standard": _Kind((), _draw_nothing, _standard),
-    "gaussian": _Kind(("sigma",), _draw_gaussian, _gaussian),
-    "adversarial": _Kind(("epsilon", "attack_steps", "attack_step"), _draw_start, _adversarial),
-    "smoothadv": _Kind(
-        ("sigma", "epsilon", "attack_steps", "attack_step", "draws", "warmup"), _draw_several, _smoothadv
-    ),
+    "standard": Kind(_draw_nothing, _standard),
+    "gaussian": Kind(_draw_gaussian, _gaussian, ("noisy_accuracy", "gaussian")),
+    "adversarial": Kind(_draw_start, _adversarial, ("adversarial_accuracy", "adversarial")),
+    "smoothadv": Kind(_draw_several, _smoothadv, ("noisy_accuracy", "gaussian")),
 }
-"""Objectives by name: the values that each uses, what it draws for a batch and does to it."""
-
-
-def _objective(name: str) -> _Kind:
-    if name not in OBJECTIVES:
-        raise BadInput(f"objective {name!r} is unknown: choose from {', '.join(OBJECTIVES)}")
-    return OBJECTIVES[name]
+"""Objectives by name."""

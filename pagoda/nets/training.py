@@ -1,34 +1,33 @@
 """A training under way: the network, its optimiser and schedule, and where it stands; one SGD step at a time.
 
-Several processes share each batch: each takes the gradient on its rows, and all take the same step on the sum, so
-that they hold the same network. Batch norm normalises the rows that go through the network at once, as it does in
-PyTorch's DistributedDataParallel; running statistics are the mean over rows of those of the processes.
+Several processes share each batch: each takes the gradient on its rows, and DistributedDataParallel has all take the
+same step on the mean, so that they hold the same network. On GPUs, batch norm normalises the rows of all processes
+together (SyncBatchNorm, which PyTorch has for GPUs alone), on CPUs those of each process by themselves.
 """
 
 import math
+from contextlib import nullcontext
+from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from pagoda.device import autocast
 from pagoda.errors import BadInput
+from pagoda.files import replacing
 from pagoda.maths.randomness import generator
-from pagoda.maths.share import Share
-from pagoda.memory import MicroBatch
+from pagoda.memory import is_out_of_memory
 from pagoda.nets.architectures import build_seeded
-from pagoda.nets.group import Group
+from pagoda.nets.group import ALONE, Group
 from pagoda.nets.model import BaseClassifier, Identity
-from pagoda.nets.objectives import Objective, draw, perturb
-
-ALONE = Group()
+from pagoda.nets.objectives import Objective
 
 
 class Training:
     """SGD with Nesterov momentum and a one-cycle schedule (Smith & Topin 2018, arXiv 1708.07120).
 
-    `done` counts steps; `history` has a row an epoch; `seconds` is the time that the steps took; `micro` is how many
-    rows of a batch go through the network at once.
+    `done` counts steps; `history` has a row an epoch; `seconds` is the time that the steps took.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class Training:
         """Build the network that `identity` names, with weights drawn from its seed, at step 0.
 
         Args:
-            identity: architecture, objective, normalisation, seed, precision.
+            identity: architecture, objective, normalisation, seed, precision, micro-batch.
             device: where it trains.
             batch: pictures a step, at most.
             steps_an_epoch: steps that make an epoch, >= 1.
@@ -56,21 +55,29 @@ class Training:
             learning_rate: peak of the schedule.
             momentum: of SGD.
             weight_decay: L2 penalty on the weights.
-            label: its name in log lines.
+            label: its name in errors.
             group: the processes that share each batch.
 
+        Raises:
+            BadInput: where they cannot share it equally.
+
         """
-        self.identity, self.device, self.steps_an_epoch = identity, device, steps_an_epoch
+        self.identity, self.device, self.steps_an_epoch, self.label = identity, device, steps_an_epoch, label
         self.total, self.peak = epochs * steps_an_epoch, learning_rate
-        self.group, self.share = group, Share(group.rank, group.of)
-        note = "batch norm normalises each such part; nothing else changes"
-        self.micro = MicroBatch(label, max(1, len(range(batch)[self.share.rows(batch)])), note)
+        self.group, self.micro_batch = group, identity.micro_batch or batch
+        for name, size in (("batch", batch), ("micro_batch", self.micro_batch)):
+            if size % group.of:
+                raise BadInput(f"{name} is {size}: must be a multiple of {group.of}, the processes that share it")
         self.objective = Objective(**identity.objective)
-        network = build_seeded(
-            identity.seed, identity.architecture, len(identity.classes), identity.channels, **identity.options
-        )
+        network = build_seeded(identity.seed, identity.architecture, len(identity.classes), identity.channels)
+        if group.of > 1 and device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         self.classifier = BaseClassifier(network, identity.mean, identity.std)
         self.classifier.to(device, memory_format=torch.channels_last)
+        self.shared: nn.Module = self.classifier  # the same network; its gradients are those of all processes
+        if group.of > 1:
+            self.shared = DistributedDataParallel(self.classifier)
+        self.statistics = [one for one in network.buffers() if one.is_floating_point()]  # batch norm's
         self.optimiser = torch.optim.SGD(
             self.classifier.parameters(),
             lr=learning_rate,
@@ -81,27 +88,36 @@ class Training:
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser, learning_rate, total_steps=self.total, cycle_momentum=False
         )
-        self.parameters = list(self.classifier.parameters())
-        self.statistics = [one for one in network.buffers() if one.is_floating_point()]  # batch norm's
-        self._before = [torch.empty_like(one) for one in self.statistics]
         self.done, self.seconds, self.history = 0, 0.0, []
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)  # of this epoch: loss, hits, pictures
 
-    def state(self) -> dict:
-        """Return all that a checkpoint holds."""
-        return {
-            "progress": self.done,
-            "seconds": self.seconds,
-            "history": self.history,
-            "totals": self.totals,
-            "network": self.classifier.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
-        }
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, whole or not at all."""
+        with replacing(path) as beside:
+            torch.save(
+                {
+                    "done": self.done,
+                    "seconds": self.seconds,
+                    "history": self.history,
+                    "totals": self.totals,
+                    "network": self.classifier.network.state_dict(),
+                    "optimiser": self.optimiser.state_dict(),
+                    "schedule": self.schedule.state_dict(),
+                },
+                beside,
+            )
 
-    def restore(self, state: dict) -> None:
-        """Go on from `state`."""
-        self.done, self.seconds, self.history = state["progress"], state["seconds"], state["history"]
+    def restore(self, path: Path) -> None:
+        """Go on from the checkpoint at `path`, which the first process reads, if there is one.
+
+        Raises:
+            BadInput: where it is damaged.
+
+        """
+        state = self.group.of_the_first(_read(path) if self.group.leads else None)
+        if state is None:
+            return
+        self.done, self.seconds, self.history = state["done"], state["seconds"], state["history"]
         self.totals = state["totals"].to(self.device)
         self.classifier.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -110,7 +126,7 @@ class Training:
     def step(self, x: Tensor, y: Tensor, count: int | None = None) -> None:
         """Take one SGD step on a batch of `count` pictures; None: on `x` alone.
 
-        Where memory does not suffice for all of its rows at once, it takes them in parts, with the same draws.
+        They go through the network in parts of `micro_batch`, over all processes.
 
         Args:
             x: this process's rows of the batch, [B, C, H, W] in [0, 1], B >= 0.
@@ -118,60 +134,62 @@ class Training:
             count: pictures of the whole batch.
 
         Raises:
-            BadInput: where memory does not suffice for one picture.
+            BadInput: where memory does not suffice for a part.
 
         """
         count = len(y) if count is None else count
         source = generator(self.device, self.identity.seed, "perturb", self.done)
         x = x.contiguous(memory_format=torch.channels_last)
         objective = self.objective.in_epoch(self.done // self.steps_an_epoch)
-        drawn = [part[self.share.rows(count)] for part in draw(objective, x, source, count)]
-        if self.statistics:
-            torch._foreach_copy_(self._before, self.statistics)
-
-        def whole(size: int) -> Tensor:
-            # Begun anew after an attempt that ran out of memory: as if that had not been.
-            self.optimiser.zero_grad(set_to_none=True)
-            if self.statistics:
-                torch._foreach_copy_(self.statistics, self._before)
-            sums = torch.zeros_like(self.totals)
-            for parts in zip(*(rows.split(size) for rows in (x, y, *drawn)), strict=True):
-                sums += self._add_gradient(objective, *parts, count=count)
-            return sums
-
-        sums = self.micro.run(whole) if len(y) else torch.zeros_like(self.totals)
-        self._sum_over_processes(sums, len(y) / count)
+        drawn = [part[self.group.share] for part in objective.draw(x, source, count)]
+        self.optimiser.zero_grad(set_to_none=True)
+        sums = torch.zeros_like(self.totals)
+        try:
+            for end in range(self.micro_batch, count + self.micro_batch, self.micro_batch):
+                rows = slice((end - self.micro_batch) // self.group.of, end // self.group.of)
+                # Gradients add up; the processes meet at the last part.
+                with nullcontext() if end >= count or self.group.of == 1 else self.shared.no_sync():
+                    sums += self._add_gradient(objective, *(one[rows] for one in (x, y, *drawn)), count=count)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise BadInput(
+                f"{self.label}: memory does not suffice for {self.micro_batch} pictures at once: set a smaller "
+                "micro_batch; it makes another network, for batch norm normalises each such part "
+                f"({(str(error).splitlines() or ['out of memory'])[0]})"
+            ) from None
+        self._share(sums, len(y) / count)
         self.optimiser.step()
         self.schedule.step()
         self.done += 1
         self.totals += sums
 
     def _add_gradient(self, objective: Objective, x: Tensor, y: Tensor, *drawn: Tensor, count: int) -> Tensor:
-        """Add the gradient on some pictures of a batch of `count`; return loss (summed), hits and pictures."""
-        fraction = len(y) / count
+        """Add the gradient on some pictures of a batch of `count`; return loss (summed), hits and pictures.
+
+        A process with no picture takes part with a loss of 0: the others wait for it.
+        """
+        weight = self.group.of * len(y) / count  # the mean over processes is that over pictures
         with autocast(self.identity.precision, self.device):
-            x, y = perturb(objective, self.classifier, x, y, drawn)
-            logits = self.classifier(x).float()
-        loss = F.cross_entropy(logits, y)
-        (fraction * loss).backward()
+            if len(y):
+                x, y = objective.perturb(self.classifier, x, y, drawn)
+            logits = self.shared(x).float()
+        loss = objective.kind.loss(objective, logits, y) if len(y) else logits.sum()
+        (weight * loss).backward()
         hits = (logits.detach().argmax(dim=1) == y).sum()
         return torch.stack([loss.detach() * len(y), hits, hits.new_tensor(len(y))]).double()
 
-    def _sum_over_processes(self, sums: Tensor, fraction: float) -> None:
-        """Have each process hold the whole batch's gradient, running statistics and `sums`; its own rows' `fraction`.
+    def _share(self, sums: Tensor, fraction: float) -> None:
+        """Have each process hold the whole batch's `sums` and the mean over its rows of the running statistics.
 
-        All at once, after the gradient: a process that takes its rows in parts keeps the others waiting, no more.
+        `fraction` is this process's part of the rows. DistributedDataParallel would have the first process's statistics
+        alone, and where one goes on from a checkpoint, attacks on the others' networks would be other ones.
         """
-        if self.group.of == 1:
-            return
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
-        shared = [*gradients, *self.statistics, sums]
-        weighted = [*gradients, *(fraction * one for one in self.statistics), sums.float()]
-        flat = self.group.sum(torch.cat([one.reshape(-1) for one in weighted]))
-        for one, summed in zip(shared, flat.split([one.numel() for one in shared]), strict=True):
-            one.copy_(summed.view_as(one))
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = gradient
+        if self.group.of > 1:
+            held = [sums, *self.statistics]
+            flat = torch.cat([sums, *(fraction * one.double().flatten() for one in self.statistics)])
+            for one, shared in zip(held, self.group.sum(flat).split([one.numel() for one in held]), strict=True):
+                one.copy_(shared.view_as(one))
 
     def end_epoch(self) -> dict:
         """Append the epoch that ends here to the history and return its row.
@@ -194,3 +212,13 @@ class Training:
         }
         self.history.append(row)
         return row
+
+
+def _read(path: Path) -> dict | None:
+    if not path.is_file():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of zip, of pickle, of PyTorch
+        said = " ".join(str(error).split())[:200]
+        raise BadInput(f"the checkpoint {path} is damaged: remove it to train from scratch ({said})") from None

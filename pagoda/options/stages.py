@@ -40,9 +40,7 @@ class Train(Options):
 
     epochs: int = option("passes over the training pictures", 30, ge=1)
     batch: int = option("pictures a step", 128, ge=1)
-    micro_batch: int | None = option(
-        "pictures that batch norm sees at once, where memory is short (none: all)", None, ge=1
-    )
+    micro_batch: int = option("pictures that go at once, which batch norm sees together (0: the whole batch)", 0, ge=0)
     learning_rate: float = option("peak of the one-cycle schedule", 0.1, gt=0)
     weight_decay: float = option("L2 penalty on the weights", 0.0005, ge=0)
     momentum: float = option("of SGD", 0.9, ge=0, lt=1)

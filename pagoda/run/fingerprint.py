@@ -7,18 +7,17 @@ docstrings, help texts, log lines, the words of an error and the frame that a st
 
 import ast
 import hashlib
+import importlib.metadata
 from functools import cache
 from pathlib import Path
 
-PACKAGES = ("pagoda", "steps")
-"""Whose modules count, where a step imports them."""
 SILENT = ("pagoda.errors", "pagoda.log", "pagoda.options", "pagoda.run")
 """Modules and packages that reach no result. The values of options do, and stand in the step's command."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def fingerprint(module: str, root: Path = ROOT) -> str:
-    """Return 12 hexadecimal digits that identify `module` and all modules of ours that it imports.
+    """Return 12 hexadecimal digits that identify `module` and all modules below `root` that it imports.
 
     Imports inside functions count too. The digest is one of syntax trees, the same for every Python version that we
     support.
@@ -34,8 +33,26 @@ def fingerprint(module: str, root: Path = ROOT) -> str:
     return digest.hexdigest()[:12]
 
 
+def factory_fingerprint(architecture: dict, folder: Path | None = None) -> str:
+    """Identify the code of an architecture's factory, "module:function"; "" where it has none.
+
+    Where the module's file lies below `folder` (default: the current one), that is a digest as `fingerprint` makes, of
+    it and of what it imports from there; else the name of the installed package, and its version.
+    """
+    if "factory" not in architecture:
+        return ""
+    module, folder = architecture["factory"].partition(":")[0], folder or Path.cwd()
+    if _path(module, folder).is_file():
+        return f"+{fingerprint(module, folder)}"
+    package = module.partition(".")[0]
+    try:
+        return f"+{package}=={importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:  # a distribution of another name, or none
+        return f"+{package}"
+
+
 def import_closure(module: str, root: Path = ROOT) -> set[str]:
-    """Return the names of `module` and of every module of PACKAGES but the SILENT that it imports, directly or not."""
+    """Return the names of `module` and of every module below `root` but the SILENT that it imports, directly or not."""
     found: set[str] = set()
     waiting = [module]
     while waiting:
@@ -47,7 +64,7 @@ def import_closure(module: str, root: Path = ROOT) -> set[str]:
 
 
 def direct_imports(path: Path, root: Path = ROOT) -> set[str]:
-    """Return the dotted names of the modules of PACKAGES that the file at `path` imports, and their packages."""
+    """Return the dotted names of the modules below `root` that the file at `path` imports, and of their packages."""
     names: set[str] = set()
     for node in ast.walk(_parse(path)):
         if isinstance(node, ast.Import):
@@ -55,7 +72,7 @@ def direct_imports(path: Path, root: Path = ROOT) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     parts = [name.split(".") for name in names]
-    prefixes = {".".join(part[:k]) for part in parts if part[0] in PACKAGES for k in range(1, len(part) + 1)}
+    prefixes = {".".join(part[:k]) for part in parts for k in range(1, len(part) + 1)}
     return {name for name in prefixes if _path(name, root).is_file()}
 
 

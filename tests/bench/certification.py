@@ -143,8 +143,8 @@ def speeds(folder: Path, draws: int, images: int, tell) -> None:
     model = folder / "gaussian" / "model.safetensors"
     train.run(
         train.Config(
-            data=data, out=model, architecture="resnet20", objective="gaussian", sigma=SIGMA, epochs=4, batch=64,
-            learning_rate=0.1, precision="auto",
+            data=data, out=model, architecture={"name": "resnet20"}, model={"objective": "gaussian", "sigma": SIGMA},
+            epochs=4, batch=64,
         )
     )  # fmt: skip
     loaded, test = load_model(model, device), Split(data, "test")
@@ -186,7 +186,7 @@ def rebuilt(model: Path) -> torch.nn.Module:
 
     from pagoda.nets.architectures import build
 
-    network = build("resnet20", 10, 1)
+    network = build({"name": "resnet20"}, 10, 1)
     network.load_state_dict(safetensors.torch.load_file(model))
     return network
 

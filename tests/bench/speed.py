@@ -76,7 +76,7 @@ def rates(contenders: dict[str, tuple[int, Callable[[], object]]]) -> dict[str, 
 def identity(name: str, size: int, device: torch.device) -> Identity:
     """Return what a model says of itself that has random weights and ten classes."""
     return Identity(
-        architecture=name, options={}, classes=tuple("0123456789"), channels=3, size=size, mean=MEAN, std=STD,
+        architecture={"name": name}, classes=tuple("0123456789"), channels=3, size=size, mean=MEAN, std=STD,
         objective={"name": "gaussian", "sigma": SIGMA}, seed=0, precision=pick_precision("auto", device), data="random",
         code="none",
     )  # fmt: skip
@@ -85,7 +85,7 @@ def identity(name: str, size: int, device: torch.device) -> Identity:
 def ascending(name: str, folder: Path, device: torch.device) -> list[tuple[str, str, str]]:
     """Return source-steps times draws a second: a plain loop, the attacks of ART and of robustness, ours."""
     size, sources, draws, steps = NETS[name]
-    network = build_seeded(0, name, 10, 3)
+    network = build_seeded(0, {"name": name}, 10, 3)
     path = folder / name / "model.safetensors"
     save_model(path, network, identity(name, size, device))
     loaded = load_model(path, device)
@@ -241,7 +241,7 @@ def plain_training(name: str, pictures: Pictures, batch: int, device: torch.devi
             return augment(Image.fromarray(pictures.images[k].transpose(1, 2, 0))), int(pictures.labels[k])
 
     loader = torch.utils.data.DataLoader(Data(), batch, shuffle=True, num_workers=1)
-    classifier = BaseClassifier(build_seeded(0, name, 10, 3), MEAN, STD).to(device).train()
+    classifier = BaseClassifier(build_seeded(0, {"name": name}, 10, 3), MEAN, STD).to(device).train()
     optimiser = torch.optim.SGD(classifier.parameters(), 0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
 
     def turn():
@@ -270,7 +270,7 @@ def decoding(folder: Path) -> list[tuple[str, str, str]]:
             Image.fromarray(pixels).resize((500, 375)).save(folder / split / "a" / f"{number}.JPEG", quality=90)
     fetch.run(
         fetch.Config(
-            kind="imagefolder", root=folder, size=224, resize=256, storage="files", mean=MEAN, std=STD,
+            kind="imagefolder", root=str(folder), size=224, resize=256, storage="files", mean=MEAN, std=STD,
             out=folder / "dataset.json",
         )
     )  # fmt: skip

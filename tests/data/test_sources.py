@@ -44,7 +44,7 @@ def test_the_same_seed_gives_the_same_files_and_another_seed_others(tmp_path):
 @pytest.mark.parametrize("storage", ["arrays", "files"])
 def test_image_folders(tmp_path, folder, storage):
     known, train, test = fetched(
-        tmp_path, kind="imagefolder", root=folder, size=16, storage=storage, mean=(0.5,) * 3, std=(0.2,) * 3
+        tmp_path, kind="imagefolder", root=str(folder), size=16, storage=storage, mean=(0.5,) * 3, std=(0.2,) * 3
     )
     assert (known.classes, len(train), len(test)) == ((ODD, "dog"), 12, 16)
     x = train.images(list(range(12)))
@@ -60,7 +60,14 @@ def test_pictures_are_cut_for_testing_as_published_code_does(tmp_path, folder, s
     path = folder / "test" / "dog" / "0.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)).save(path)
     _, _, test = fetched(
-        tmp_path, kind="imagefolder", root=folder, size=28, resize=32, storage="files", mean=(0.5,) * 3, std=(0.2,) * 3
+        tmp_path,
+        kind="imagefolder",
+        root=str(folder),
+        size=28,
+        resize=32,
+        storage="files",
+        mean=(0.5,) * 3,
+        std=(0.2,) * 3,
     )
     place = next(k for k in range(len(test)) if test.path(k) == path)
     published = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(28), transforms.ToTensor()])
@@ -82,9 +89,9 @@ def test_arrays_larger_than_memory_are_refused_before_a_picture_is_decoded(tmp_p
     monkeypatch.setattr("pagoda.data.sources.machine_memory", lambda: 28 * 3 * 16 * 16 - 1)
     said = r"pictures: 28 pictures of 16 x 16 pixels take 0\.0 GB as arrays, more than .*: set `storage: files`$"
     with pytest.raises(BadInput, match=said):
-        fetched(tmp_path, kind="imagefolder", root=folder, size=16)
+        fetched(tmp_path, kind="imagefolder", root=str(folder), size=16)
     settings = {"storage": "files", "mean": (0.5,) * 3, "std": (0.2,) * 3}
-    assert fetched(tmp_path, kind="imagefolder", root=folder, size=16, **settings)[0].train == 12
+    assert fetched(tmp_path, kind="imagefolder", root=str(folder), size=16, **settings)[0].train == 12
 
 
 def test_files_and_fingerprint_are_those_of_the_arrays(tmp_path):
@@ -139,7 +146,7 @@ def break_folder(folder, how):
 def test_broken_image_folders_are_refused_by_name(tmp_path, folder, how, said):
     break_folder(folder, how)
     with pytest.raises(BadInput, match=said):
-        fetched(tmp_path, kind="imagefolder", root=folder, size=16)
+        fetched(tmp_path, kind="imagefolder", root=str(folder), size=16)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from pagoda.data.dataset import read_description
 from pagoda.errors import BadInput
 from pagoda.nets.architectures import ARCHITECTURES, build, build_seeded, fold_batch_norms
-from pagoda.nets.model import check_fits, load_model
+from pagoda.nets.model import Identity, check_fits, load_model, save_model
 from tests.conftest import write_model
 
 CPU = torch.device("cpu")
@@ -39,7 +39,7 @@ def test_truncated_and_foreign_files_are_named(model, tmp_path):
     for path, said in (
         (truncated, "truncated"),
         (foreign, "metadata"),
-        (other, "does not hold the weights of fast_resnet"),
+        (other, "does not hold the weights of .*fast_resnet"),
         (tmp_path / "none.safetensors", "no model at"),
     ):
         with pytest.raises(BadInput, match=said) as caught:
@@ -61,13 +61,13 @@ def test_a_model_for_other_pictures_is_refused(dataset, tmp_path):
     [("resnet20", 32, 0.27e6, 0.28e6), ("resnet110", 32, 1.7e6, 1.74e6), ("resnet50", 64, 25.5e6, 25.6e6)],
 )
 def test_published_architectures_have_their_published_size(name, size, low, high):
-    network = build(name, 1000 if name == "resnet50" else 10, 3).eval()
+    network = build({"name": name}, 1000 if name == "resnet50" else 10, 3).eval()
     assert low < sum(p.numel() for p in network.parameters()) < high
     assert network(torch.rand(1, 3, size, size)).isfinite().all()
 
 
 def test_cifar_resnet_has_the_parameter_names_of_published_checkpoints():
-    names = set(build("resnet20", 10, 3).state_dict())
+    names = set(build({"name": "resnet20"}, 10, 3).state_dict())
     published = (
         "conv1.weight",
         "layer1.2.bn2.bias",
@@ -79,9 +79,36 @@ def test_cifar_resnet_has_the_parameter_names_of_published_checkpoints():
 
 def test_unknown_architectures_and_options_are_refused():
     with pytest.raises(BadInput, match="'vgg' is unknown: choose from fast_resnet"):
-        build("vgg", 10, 3)
+        build({"name": "vgg"}, 10, 3)
     with pytest.raises(BadInput, match="resnet20 does not take"):
-        build("resnet20", 10, 3, width=3)
+        build({"name": "resnet20", "width": 3}, 10, 3)
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [
+        ("nowhere:net", r"'nowhere:net', written module:function, cannot be imported .*: ModuleNotFoundError"),
+        ("torch.nn:Nothing", "AttributeError"),
+        ("torch.nn", "cannot be imported"),
+        ("torch.nn:Linear", "torch.nn:Linear failed, called with {'num_classes': 10, 'in_chans': 1}: TypeError"),
+        ("collections:Counter", "collections:Counter made a Counter, not a torch.nn.Module"),
+    ],
+)
+def test_a_factory_that_makes_no_network_is_named_in_one_line(factory, said, dataset, tmp_path):
+    with pytest.raises(BadInput, match=rf"^architecture factory .*{said}[^\n]*$"):
+        build({"factory": factory}, 10, 1)
+    path, identity = tmp_path / "model.safetensors", Identity.of(
+        read_description(dataset), architecture={"factory": factory}, objective={"name": "standard"}, seed=0,
+        precision="float32", code="none",
+    )  # fmt: skip
+    save_model(path, torch.nn.Linear(1, 1), identity)
+    with pytest.raises(BadInput, match=rf"^{path}: architecture factory"):
+        load_model(path, CPU)
+
+
+def test_an_installed_factory_is_called_as_its_library_has_it():
+    network = build({"factory": "torchvision.models:resnet18"}, 7, 3)
+    assert network.fc.out_features == 7
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -99,7 +126,7 @@ def test_company_in_a_batch_changes_no_logit(tmp_path, dataset, precision):
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_folded_batch_norms_leave_the_function_as_it_was(name):
     options = {"width": 4} if name == "fast_resnet" else {}
-    network = build_seeded(0, name, 10, 3, **options).eval()
+    network = build_seeded(0, {"name": name} | options, 10, 3).eval()
     for place, buffer in network.named_buffers():
         if "running" in place:
             buffer.copy_(torch.rand(buffer.shape, generator=torch.Generator().manual_seed(1)) + 0.5)

@@ -1,9 +1,8 @@
-import logging
-
 import pytest
 import torch
 
 from pagoda.errors import BadInput
+from pagoda.nets.group import Group
 from pagoda.nets.model import Identity
 from pagoda.nets.training import Training
 
@@ -12,11 +11,10 @@ SMOOTHADV = {"name": "smoothadv", "sigma": 0.5, "epsilon": 0.5, "attack_steps": 
 OBJECTIVES = {"gaussian": {"name": "gaussian", "sigma": 0.5}, "smoothadv": SMOOTHADV | {"warmup": 0}}
 
 
-def small_training(objective: str, batch: int = 21, **changes) -> Training:
+def small_training(objective: str, batch: int = 21, micro_batch: int = 0, **changes) -> Training:
     """A training of a small network on pictures of 3 x 8 x 8, its batch norms in eval mode."""
     identity = Identity(
-        architecture="fast_resnet",
-        options={"width": 4},
+        architecture={"name": "fast_resnet", "width": 4},
         classes=("a", "b", "c"),
         channels=3,
         size=8,
@@ -27,6 +25,7 @@ def small_training(objective: str, batch: int = 21, **changes) -> Training:
         precision="float32",
         data="none",
         code="none",
+        micro_batch=micro_batch,
     )
     schedule = {"steps_an_epoch": 4, "epochs": 2, "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
     training = Training(identity, device=CPU, batch=batch, **schedule, **changes)
@@ -41,52 +40,60 @@ def take_steps(training: Training, steps: int = 3, batch: int = 21) -> dict:
         count = batch if number else 2  # a batch that leaves some of several processes without a row
         x = torch.rand(count, 3, 8, 8, generator=source)
         y = torch.randint(0, 3, (count,), generator=source)
-        rows = training.share.rows(count)
-        training.step(x[rows], y[rows], count=count)
+        share = training.group.share
+        training.step(x[share], y[share], count=count)
     return {"totals": training.totals, **training.classifier.network.state_dict()}
 
 
-def run_out_of_memory(training: Training, most: int) -> None:
-    """Have the network fail for more rows than `most`, when it has been through them and its statistics are altered."""
+@pytest.mark.parametrize("objective", ["gaussian", "smoothadv"])
+def test_parts_of_a_batch_make_the_step_of_the_whole(objective):
+    expected, found = (take_steps(small_training(objective, micro_batch=size)) for size in (0, 6))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_batch_norm_normalises_each_part_by_itself():
+    training = small_training("gaussian", micro_batch=12)
+    training.classifier.train()
+    sizes = []
+    training.classifier.network.stem[1].register_forward_hook(lambda module, x, y: sizes.append(len(y)))
+    take_steps(training)
+    assert sizes == [2, 12, 9, 12, 9]
+
+
+def test_out_of_memory_stops_with_one_line_that_names_micro_batch():
+    training = small_training("gaussian")
 
     def fail(network, arguments, result):
-        if len(result) > most and torch.is_grad_enabled():
+        if len(result) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore of it.")
 
     training.classifier.network.register_forward_hook(fail)
-
-
-@pytest.mark.parametrize("objective", ["gaussian", "smoothadv"])
-def test_out_of_memory_halves_what_goes_at_once_and_changes_no_result(objective, caplog, monkeypatch):
-    whole, halved = small_training(objective), small_training(objective)
-    expected = take_steps(whole)
-    run_out_of_memory(halved, most=12)
-    monkeypatch.setattr(logging.getLogger("pagoda"), "propagate", True)
-    found = take_steps(halved)
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4, msg=name)
-    said = [record.getMessage() for record in caplog.records]
-    # 21 pictures, in smoothadv twice as many: 10, then 5 at once.
-    assert len(said) == (1 if objective == "gaussian" else 2)
-    assert "out of memory with 21 pictures at once: goes on with 10 (batch norm normalises each such part" in said[0]
-
-
-def test_a_step_that_ran_out_of_memory_leaves_no_trace_in_running_statistics():
-    small, failing = small_training("smoothadv"), small_training("smoothadv")
-    small.micro.size = 5
-    run_out_of_memory(failing, most=12)
-    small.classifier.train()
-    failing.classifier.train()
-    expected, found = take_steps(small), take_steps(failing)
-    assert failing.classifier.training and failing.micro.size == 5
-    expected, found = (
-        {name: value for name, value in state.items() if "num_batches" not in name} for state in (expected, found)
-    )
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
-
-
-def test_no_memory_for_one_picture_is_one_line():
-    training = small_training("gaussian")
-    run_out_of_memory(training, most=0)
-    with pytest.raises(BadInput, match=r"^train: memory does not suffice for one picture at once \([^\n]*\)$"):
+    with pytest.raises(
+        BadInput, match=r"^train: memory .* 21 pictures at once: set a smaller micro_batch[^\n]*GiB.\)$"
+    ):
         take_steps(training)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"), [({}, "batch is 21"), ({"batch": 20, "micro_batch": 6}, "micro_batch is 6")]
+)
+def test_what_processes_cannot_share_equally_is_refused(sizes, said):
+    with pytest.raises(BadInput, match=rf"^{said}: must be a multiple of 4, the processes that share it$"):
+        small_training("gaussian", **sizes, group=Group(1, 4))
+
+
+def test_a_training_goes_on_from_its_checkpoint_and_a_damaged_one_is_named(tmp_path):
+    whole, path = small_training("gaussian"), tmp_path / "checkpoints" / "a.checkpoint"
+    whole.restore(path)  # there is none
+    take_steps(whole)
+    whole.save(path)
+    again = small_training("gaussian")
+    again.restore(path)
+    expected, found = take_steps(whole), take_steps(again)
+    assert again.done == 6 and all(torch.equal(found[name], value) for name, value in expected.items())
+    content = path.read_bytes()
+    for damaged in (content[:-100], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(BadInput, match=r"^the checkpoint .*a\.checkpoint is damaged: remove it to train from scr"):
+            again.restore(path)

@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from pagoda.run.fingerprint import _parse, fingerprint, import_closure
+from pagoda.run.fingerprint import _parse, factory_fingerprint, fingerprint, import_closure
 
 STEP = '''"""Step."""
 import math
@@ -76,3 +77,15 @@ def test_the_closure_of_a_step_is_what_it_imports():
     closure = import_closure("steps.train")
     assert {"pagoda.nets.objectives", "pagoda.maths.ball", "pagoda.files"} <= closure
     assert not closure & {"pagoda.maths.ascent", "steps.montage", "pagoda.data.sources", "pagoda.figures.style"}
+
+
+def test_a_factory_is_its_own_file_and_what_that_imports_or_a_version(tmp_path):
+    def of(layers="k = 1\n", factory="nets:make"):
+        (tmp_path / "nets.py").write_text("import torch\nimport layers\n\ndef make():\n    return layers.k\n")
+        (tmp_path / "layers.py").write_text(layers)
+        _parse.cache_clear()
+        return factory_fingerprint({"factory": factory}, tmp_path)
+
+    assert of() == of("k = 1  # one\n") != of("k = 2\n")
+    assert of(factory="numpy.random:rand") == f"+numpy=={np.__version__}"
+    assert factory_fingerprint({"name": "fast_resnet"}) == ""

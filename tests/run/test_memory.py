@@ -62,7 +62,7 @@ def test_it_halves_says_so_and_lets_go_of_what_the_error_held(caplog):
         assert micro.run(work) == 0
     assert sizes == [50, 25, 12, 6] and micro.size == 6
     assert caplog.messages[0] == (
-        "certify gaussian-1: out of memory with 50 pictures at once: goes on with 25 (batch: speed and memory only)"
+        "certify gaussian-1: out of memory with 50 pictures at once: goes on with 25 (speed and memory only)"
     )
     assert len(caplog.messages) == 3
 
@@ -123,10 +123,10 @@ def test_tables_are_the_same_when_memory_runs_out(step, largest, model, dataset,
     )
     step.run(asked)
     small_device(step, largest)
-    other = dataclasses.replace(asked, out=tmp_path / "halved.tsv")
+    other = asked.model_copy(update={"out": tmp_path / "halved.tsv"})
     with caplog.at_level("WARNING", logger="pagoda"):
         step.run(other)
-    assert "out of memory with 250 pictures at once: goes on with 125 (batch" in caplog.text
+    assert "out of memory with 250 pictures at once: goes on with 125 (speed" in caplog.text
     whole, halved = (
         pd.read_csv(path, sep="\t").drop(columns="time", errors="ignore") for path in (asked.out, other.out)
     )
@@ -142,8 +142,8 @@ def test_ascents_and_their_measures_are_those_of_a_smaller_batch(model, dataset,
         model=model, data=dataset, ascents=ascents(model, dataset, tmp_path), out=tmp_path / "align.csv", sigma=0.5,
         draws=32, judge_fit=200, judge_held_out=100, batch=80,
     )  # fmt: skip
-    ascend.run(dataclasses.replace(asked, batch=20))
-    align.run(dataclasses.replace(measured, batch=20))
+    ascend.run(asked.model_copy(update={"batch": 20}))
+    align.run(measured.model_copy(update={"batch": 20}))
     files = asked.out, measured.out, measured.out.with_suffix(".npz")
     expected = [file.read_bytes() for file in files]
     for step in (ascend, align):
@@ -152,4 +152,4 @@ def test_ascents_and_their_measures_are_those_of_a_smaller_batch(model, dataset,
         ascend.run(asked)
         align.run(measured)
     assert [file.read_bytes() for file in files] == expected
-    assert len(re.findall(r"goes on with 20 \(batch", caplog.text)) == 2
+    assert len(re.findall(r"goes on with 20 \(speed", caplog.text)) == 2

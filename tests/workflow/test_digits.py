@@ -204,7 +204,10 @@ def test_a_training_on_several_gpus_asks_for_them_and_for_what_each_process_need
     write_config(project, TINY | {"threads": 2, "train": TINY["train"] | {"gpus": 4, "nodes": 2}})
     done = snakemake(project, "-n", "-p", "--cores", "16", "results/tiny/train/standard/model.safetensors")
     said = done.stdout + done.stderr
-    assert done.returncode == 0 and re.search("python -m steps.train .* --gpus=4 --nodes=2 ", said), said
+    assert done.returncode == 0 and re.search(
+        "exec env OMP_NUM_THREADS=2 srun .* --nodes=2 .* torchrun --nproc-per-node=4 --nnodes=2 .* -m -- steps.train ",
+        said,
+    ), said
     (train,) = re.findall(r"rule train:.*?resources: [^\n]*", said, re.S)
     assert "threads: 8\n" in train
     assert all(asked in train for asked in ("gpu=4", "nodes=2", "mem_mb=32000"))
@@ -320,7 +323,7 @@ def test_conda_environments_exist_for_every_step(project):
 
 def test_an_imported_checkpoint_takes_the_place_of_a_training(tmp_path):
     project = copy_project(tmp_path)
-    network = build_seeded(0, "fast_resnet", 10, 1, width=4)
+    network = build_seeded(0, {"name": "fast_resnet", "width": 4}, 10, 1)
     torch.save({"state_dict": {f"1.{k}": v for k, v in network.state_dict().items()}}, project / "net.pth.tar")
     normalised = {"mean": [0.3], "std": [0.4]}
     imported = {"objective": "gaussian", "sigma": 0.25, "import": "net.pth.tar", "format": "locuslab", **normalised}

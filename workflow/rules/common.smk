@@ -10,7 +10,7 @@ from functools import cache
 from pagoda.data.classes import class_in_path, class_names
 from pagoda.data.views import View
 from pagoda.files import write_text
-from pagoda.run.fingerprint import fingerprint
+from pagoda.run.fingerprint import factory_fingerprint, fingerprint
 from pagoda.run.warm import warm
 
 WARM = ExitStack()

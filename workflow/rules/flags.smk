@@ -47,13 +47,18 @@ def train_step(wildcards):
     return "import_model" if model_of(wildcards).checkpoint else "train"
 
 
+def architecture_of(wildcards):
+    """Return the architecture of a model: its own, or the experiment's."""
+    return (model_of(wildcards).architecture or experiment_of(wildcards).architecture).values()
+
+
 def train_flags(wildcards):
     """Return what decides a model: objective, architecture, schedule, augmentation, seed; or what is imported."""
     experiment, model = experiment_of(wildcards), model_of(wildcards)
     how = model.checkpoint or experiment.training_of(model)
     return flags(
         model=model.values(leave_out=("name", "architecture", "train", "import")),
-        architecture=(model.architecture or experiment.architecture).values(),
+        architecture=architecture_of(wildcards),
         **how.values(),
     )
 

@@ -10,20 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from pagoda.data import sources
-from pagoda.data.classes import KNOWN, folder_classes
+from pagoda.data.classes import DATASETS, class_names
 from pagoda.data.dataset import Description, write_dataset
 from pagoda.errors import BadInput
 from pagoda.log import logger
 from pagoda.run.command import main, option
-
-KINDS = ("digits", "cifar10", "imagefolder")
 
 
 @dataclass(frozen=True)
 class Config:
     """Turn a dataset into arrays (or an index of files) and a description."""
 
-    kind: str = option(f"one of {', '.join(KINDS)}")
+    kind: str = option(f"one of {', '.join(DATASETS)}")
     out: Path = option("where dataset.json goes; the arrays go beside it")
     size: int = option("side of a picture, in pixels")
     root: Path | None = option("folder of the data (cifar10, imagefolder)", default=None)
@@ -38,17 +36,21 @@ def run(config: Config) -> Description:
     """Fetch, check and write the dataset. Raises BadInput as the functions of `pagoda.data.sources` do."""
     if config.resize and (config.storage != "files" or config.resize < config.size):
         raise BadInput(f"resize is {config.resize}: it is for storage 'files', and at least the size, {config.size}")
-    splits, classes = _pictures(config)
-    mean, std = config.mean, config.std
-    channels = _channels(splits["train"].images)
-    if len(mean) != len(std) or len(mean) not in (0, channels):
-        raise BadInput(f"mean has {len(mean)} values and std {len(std)}: both need {channels}, one a channel, or none")
-    if not mean:
-        if config.storage == "files":
-            raise BadInput(
-                "storage 'files' needs the mean and std of each channel in the config: they are not computed"
-            )
-        mean, std = channel_statistics(splits["train"].images)
+    if config.kind not in DATASETS:
+        raise BadInput(f"dataset kind {config.kind!r} is unknown: choose from {', '.join(DATASETS)}")
+    known = DATASETS[config.kind]
+    if known.root and config.root is None:
+        raise BadInput(f"dataset kind {config.kind!r} needs a root folder")
+    if known.size not in (0, config.size):
+        raise BadInput(f"dataset size {config.size}: pictures of {config.kind} have {known.size} pixels a side")
+    means, stds, channels = len(config.mean), len(config.std), known.channels
+    if means != stds or means not in (0, channels):
+        raise BadInput(f"mean has {means} values and std {stds}: both need {channels}, one a channel, or none")
+    if config.storage == "files" and not means:
+        raise BadInput("storage 'files' needs the mean and std of each channel in the config: they are not computed")
+    splits = sources.LOADERS[config.kind](config.root, config.size, config.seed, config.storage)
+    classes = class_names(config.kind, config.root)
+    mean, std = (config.mean, config.std) if means else channel_statistics(splits["train"].images)
     described = write_dataset(
         config.out,
         splits,
@@ -81,23 +83,6 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
     means = [float(w @ values) for w in weights]
     stds = [float(np.sqrt(w @ (values - m) ** 2)) for w, m in zip(weights, means, strict=True)]
     return tuple(round(m, 4) for m in means), tuple(max(round(s, 4), 1e-3) for s in stds)
-
-
-def _channels(images: np.ndarray) -> int:
-    return images.shape[1] if images.ndim == 4 else 3  # pictures that are files are decoded as RGB
-
-
-def _pictures(config: Config) -> tuple[dict[str, sources.Pictures], tuple[str, ...]]:
-    if config.kind == "digits":
-        return sources.digits(config.size, config.seed), KNOWN["digits"]
-    if config.kind not in KINDS:
-        raise BadInput(f"dataset kind {config.kind!r} is unknown: choose from {', '.join(KINDS)}")
-    if config.root is None:
-        raise BadInput(f"dataset kind {config.kind!r} needs a root folder")
-    if config.kind == "cifar10":
-        return sources.cifar10(config.root, config.size, config.seed), KNOWN["cifar10"]
-    pictures = sources.image_folder(config.root, config.size, config.seed, config.storage)
-    return pictures, folder_classes(config.root / "train")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from pagoda.data.classes import KNOWN
+from pagoda.data.classes import DATASETS
 from pagoda.errors import BadInput
 from pagoda.maths.certification import Rule
 
@@ -171,20 +171,20 @@ def _certify_faults(experiment: dict, where: str) -> Iterator[str]:
 
 def _dataset_faults(experiment: dict, where: str) -> Iterator[str]:
     dataset, classes = experiment["dataset"], experiment["ascend"]["classes"]
-    if dataset["kind"] != "digits" and "root" not in dataset:
+    kind = DATASETS[dataset["kind"]]
+    if kind.root and "root" not in dataset:
         yield f"{where}.dataset: root is missing; kind {dataset['kind']} needs the folder of its pictures"
     if dataset.get("storage") == "files" and not (dataset.get("mean") and dataset.get("std")):
         yield f"{where}.dataset: storage files needs mean and std of each channel: they are not computed"
     if "resize" in dataset and (dataset.get("storage") != "files" or dataset["resize"] < dataset["size"]):
         yield f"{where}.dataset.resize is {dataset['resize']}: it is for storage files, and at least size"
-    channels = 1 if dataset["kind"] == "digits" else 3
     for name in ("mean", "std"):
-        if name in dataset and (len(dataset[name]) != channels or not {"mean", "std"} <= set(dataset)):
-            yield f"{where}.dataset.{name} is {dataset[name]}: mean and std go together, {channels} values each"
+        if name in dataset and (len(dataset[name]) != kind.channels or not {"mean", "std"} <= set(dataset)):
+            yield f"{where}.dataset.{name} is {dataset[name]}: mean and std go together, {kind.channels} values each"
     wrong = "shift" if dataset.get("storage") == "files" else "crop"
     if experiment["train"].get(wrong):
         yield f"{where}.train.{wrong}: storage {dataset.get('storage', 'arrays')} does not know it; leave it out"
-    known = KNOWN.get(dataset["kind"])
+    known = kind.classes
     swept = [experiment["sweep"]["class"]] if "sweep" in experiment else []
     shown = experiment["montage"].get("classes", [])
     chosen = [] if classes == "all" else classes

@@ -4,6 +4,7 @@ import dataclasses
 import pytest
 import yaml
 
+from pagoda.data.classes import DATASETS
 from pagoda.device import PRECISIONS
 from pagoda.errors import BadInput
 from pagoda.nets.architectures import ARCHITECTURES
@@ -123,7 +124,7 @@ def test_models_are_named_by_objective_and_value():
 
 def test_the_schema_knows_what_the_steps_know():
     properties = yaml.safe_load(SCHEMA.read_text())["$defs"]["experiment"]["properties"]
-    assert set(properties["dataset"]["properties"]["kind"]["enum"]) == set(fetch.KINDS)
+    assert set(properties["dataset"]["properties"]["kind"]["enum"]) == set(DATASETS)
     assert set(properties["train"]["properties"]["precision"]["enum"]) == set(PRECISIONS)
     for stage, step in (("dataset", fetch), ("train", train), ("certify", certify), ("ascend", ascend)):
         flags = {field.name for field in dataclasses.fields(step.Config)}

@@ -57,18 +57,18 @@ def test_bad_resources_are_one_line(asked, said):
 
 
 ACCOUNTING = """\
-7_1|CANCELLED by 0|0:15|00:00:04|00:05:00||300M|00:01.500|8
-7_1.batch|CANCELLED|0:15|00:00:04||812K||00:01.500|8
-8|COMPLETED|0:0|1-00:01:00|2-00:00:00||1G|12:00:30|345840
-8.batch|COMPLETED|0:0|1-00:01:00||0.50G||12:00:30|345840
+7_1|CANCELLED by 0|00:00:04|00:05:00||300M|00:01.500|8
+7_1.batch|CANCELLED|00:00:04||812K||00:01.500|8
+8|COMPLETED|1-00:01:00|2-00:00:00||1G|12:00:30|345840
+8.batch|COMPLETED|1-00:01:00||0.50G||12:00:30|345840
 this line is cut sho
-9|OUT_OF_MEMORY|0:125|00:01:00|00:05:00||2Gn||60
+9|OUT_OF_MEMORY|00:01:00|00:05:00||2Gn||60
 """
 
 
 def test_accounting_is_read_with_the_memory_of_its_steps():
     found = slurm.parse_sacct(ACCOUNTING)
-    assert found["7_1"] == clusters.Record("CANCELLED", "0:15", "00:00:04", "00:05:00", "812K", "300M", 1.5, 8)
+    assert found["7_1"] == clusters.Record("CANCELLED", "00:00:04", "00:05:00", "812K", "300M", 1.5, 8)
     assert found["9"].state == "OUT_OF_MEMORY" and set(found) == {"7_1", "8", "9"}
     assert slurm.parse_squeue("7|PENDING|Priority\n8|RUNNING|None\n") == {"7": "PENDING", "8": "RUNNING"}
     assert slurm.parse_squeue("9|PENDING|PartitionConfig") == {"9": "HOPELESS: PartitionConfig"}

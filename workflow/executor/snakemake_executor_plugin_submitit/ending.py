@@ -57,19 +57,16 @@ def explain(entry: Entry, state: str, status: str | None, record: Record | None)
         lines.append(f"memory {record.memory or 'unknown'} of {record.asked}, ran {record.elapsed} of {record.limit}")
     logs = sorted(Path(entry.log).glob(f"{entry.job_id}.*.log"))
     if logs:
-        lines += [f"log: {logs[-1]}", *tail(logs[-1:])]
+        lines += [f"log: {logs[-1]}", *tail(logs[-1])]
     elif entry.cluster == "slurm":
         wrapper = sorted(Path(entry.folder).glob(f"{entry.job_id}_*_log.*"))
-        if not wrapper:
-            lines.append(f"no log: it did not begin, or its node does not see {entry.folder}")
-        lines += tail(wrapper[-1:])
+        none = f"no log: it did not begin, or its node does not see {entry.folder}"
+        lines += tail(wrapper[-1]) if wrapper else [none]
     return "\n".join(lines) + "\n"
 
 
-def tail(paths: list[Path]) -> list[str]:
-    """Return the last lines of files, indented."""
-    lines: list[str] = []
-    for path in paths:
-        with contextlib.suppress(OSError):
-            lines += path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
-    return [f"    {line}" for line in lines]
+def tail(path: Path) -> list[str]:
+    """Return the last lines of a file, indented; none where it can't be read."""
+    with contextlib.suppress(OSError):
+        return [f"    {line}" for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]]
+    return []

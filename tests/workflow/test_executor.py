@@ -172,6 +172,8 @@ def test_a_number_that_comes_again_is_another_job(tmp_path):
     ("status", "queued", "state", "expected"),
     [
         ("1", "FAILED", None, ("FAILED", True)),
+        ("137", "FAILED", None, ("FAILED", False)),  # accounting, which lags behind, may say that it was its memory
+        (None, "FAILED", "RUNNING", ("FAILED", False)),
         ("TIMEOUT", None, None, ("TIMEOUT", True)),
         (None, "NODE_FAIL", None, ("NODE_FAIL", True)),
         (None, None, "RUNNING", ("", False)),  # the queue hides it, accounting does not
@@ -183,13 +185,15 @@ def test_a_number_that_comes_again_is_another_job(tmp_path):
     ],
 )
 def test_an_end_is_told_from_what_is_known(status, queued, state, expected):
-    assert state_of(status, queued, None if state is None else clusters.Record(state)) == expected
+    record = None if state is None else clusters.Record(state)
+    assert state_of(status, queued, record, accounts=True) == expected
+    assert state_of("137", "FAILED", None, accounts=False) == ("FAILED", True)
 
 
 @pytest.mark.parametrize(("status", "killed"), [(None, True), ("137", True), ("1", False)])
 def test_a_job_killed_beyond_its_memory_is_called_that(status, killed):
     record = clusters.Record("FAILED", memory="661548K", asked="200M")
-    state, sure = state_of(status, None, record)
+    state, sure = state_of(status, None, record, accounts=True)
     assert sure and state == ("OUT_OF_MEMORY (SLURM says FAILED)" if killed else "FAILED")
 
 

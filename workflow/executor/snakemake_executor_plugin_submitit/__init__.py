@@ -218,7 +218,7 @@ class Executor(RemoteExecutor):
                 self.report_job_success(info)
             else:
                 record = records.get(job_id)
-                state, sure = state_of(ended[job_id], states.get(job_id), record)
+                state, sure = state_of(ended[job_id], states.get(job_id), record, self.cluster.accounts)
                 if not state or (not sure and not self._waited_for(job_id)):
                     yield info
                     continue

@@ -60,6 +60,8 @@ class Cluster:
     name: str
     poll_seconds = 0.3
     """Between two looks; this is for our own processes."""
+    accounts = False
+    """Whether there is accounting of jobs."""
 
     def __init__(self, folder: Path, settings: ExecutorSettings):
         """Submit from `folder`, which the nodes see too. Raises Refused where this is no place to submit from."""

@@ -45,6 +45,7 @@ class Slurm(Cluster):
     """The cluster whose login node this is."""
 
     name = "slurm"
+    accounts = True
 
     def __init__(self, folder: Path, settings: ExecutorSettings):
         """Submit from `folder`, which the nodes see too. Raises Refused where this is no login node."""

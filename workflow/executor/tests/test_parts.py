@@ -1,12 +1,16 @@
 """The parts of the executor that need no cluster."""
 
+import ast
 import os
+import sys
 import threading
 import time
+import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from heads import PLUGIN
 from snakemake_executor_plugin_submitit import clusters, efficiency, slurm
 from snakemake_executor_plugin_submitit.batch import Batch, Member
 from snakemake_executor_plugin_submitit.clusters import Refused
@@ -201,3 +205,17 @@ def test_what_the_wrapper_said_is_shown_where_there_is_no_log(tmp_path):
     (tmp_path / "7_0_log.out").write_text("ModuleNotFoundError: No module named 'submitit'\n")
     said = explain(Entry("slurm", "key", "7", str(tmp_path), str(tmp_path / "logs")), "FAILED", None, None)
     assert said.startswith("slurm job 7: FAILED\n") and "No module named 'submitit'" in said
+
+
+def test_the_wheel_holds_the_plugin_and_nothing_of_a_workflow(tmp_path):
+    builder = pytest.importorskip("hatchling.builders.wheel").WheelBuilder(str(PLUGIN))
+    (wheel,) = builder.build(directory=str(tmp_path), versions=["standard"])
+    names = zipfile.ZipFile(wheel).namelist()
+    package = "snakemake_executor_plugin_submitit"
+    assert {name.split("/")[0] for name in names} == {package, f"{package}-{builder.metadata.version}.dist-info"}
+    sources = [ast.parse(path.read_text()) for path in (PLUGIN / package).glob("*.py")]
+    nodes = [node for source in sources for node in ast.walk(source)]
+    imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    needed = {"psutil", "snakemake_interface_common", "snakemake_interface_executor_plugins", "submitit"}
+    assert {name.split(".")[0] for name in imported} - set(sys.stdlib_module_names) == needed | {package}

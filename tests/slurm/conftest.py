@@ -8,5 +8,5 @@ from private_slurm import PrivateSlurm, why_not
 def cluster(tmp_path_factory):
     if (reason := why_not()) is not None:
         pytest.skip(reason)
-    with PrivateSlurm(tmp_path_factory.mktemp("slurm")) as private:
+    with PrivateSlurm(tmp_path_factory.mktemp("slurm"), kill_beyond_memory=True) as private:
         yield private

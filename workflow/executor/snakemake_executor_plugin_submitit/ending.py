@@ -36,7 +36,7 @@ def state_of(status: str | None, queued: str | None, record: Record | None, acco
         return "COMPLETED, but the file that says so is not to be seen from here", False
     if state in ("FAILED", "CANCELLED") and status in (None, "137") and accounts:
         # Without cgroups, SLURM's own watch kills what is beyond its memory, process after process, and calls that a
-        # failure; the last may have seen the first end. Accounting tells, a little later than the queue.
+        # failure; the last may have seen the first end. Accounting tells, some seconds after the queue.
         if record is None or record.state in ALIVE:
             return state, False
         most, asked = megabytes_of(record.memory), megabytes_of(record.asked)

@@ -164,7 +164,10 @@ def parse_squeue(text: str) -> dict[str, str]:
 
 
 def parse_sacct(text: str) -> dict[str, Record]:
-    """Read lines of FIELDS: one a job, and one a step, which has the memory. A requeued job's last line counts."""
+    """Read lines of FIELDS: one a job, and one a step, which has the memory. A requeued job's last line counts.
+
+    A job without a time limit is left out: accounting does not know all of it yet, e.g. "16?" for the memory it asked.
+    """
     found: dict[str, Record] = {}
     for line in text.splitlines():
         fields = line.strip().split("|")
@@ -172,11 +175,11 @@ def parse_sacct(text: str) -> dict[str, Record]:
             continue
         name, state, elapsed, limit, memory, asked, cpu, cores = fields
         job, _, step = name.partition(".")
-        if not step:
+        if limit and not step:
             state = state.partition(" ")[0]  # "CANCELLED by 0"
             memory = found[job].memory if job in found else ""
             found[job] = Record(state, elapsed, limit, memory, asked, seconds_of(cpu), float(cores or 0))
-        elif memory and job in found:
+        elif step and memory and job in found:
             found[job] = replace(found[job], memory=memory)
     return found
 

@@ -14,7 +14,7 @@ os.environ.pop("SNAKEMAKE_PROFILE", None)  # that of an activated environment
 def cluster(tmp_path_factory):
     if (reason := why_not()) is not None:
         pytest.skip(reason)
-    with PrivateSlurm(tmp_path_factory.mktemp("slurm")) as private:
+    with PrivateSlurm(tmp_path_factory.mktemp("slurm"), kill_beyond_memory=True) as private:
         yield private
 
 

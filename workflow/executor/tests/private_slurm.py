@@ -31,13 +31,13 @@ def why_not() -> str | None:
 class PrivateSlurm:
     """A cluster of two nodes, n1 and n2, with the partitions `main` and (higher priority) `urgent`; a context manager.
 
-    There are no cgroups: SLURM itself watches memory, and kills what is beyond it.
+    There are no cgroups: it is SLURM itself that watches memory.
     """
 
-    def __init__(self, folder: Path, max_array_size: int = 61):
+    def __init__(self, folder: Path, kill_beyond_memory: bool = False, max_array_size: int = 61):
         """Keep everything in `folder`; nothing is started yet."""
-        self.folder = folder
-        self.max_array_size = max_array_size
+        self.folder, self.max_array_size = folder, max_array_size
+        self.gather = "JobAcctGatherParams=OverMemoryKill\n" if kill_beyond_memory else ""
         self.processes: dict[str, subprocess.Popen] = {}
         self.environment = os.environ | {
             "SLURM_CONF": str(folder / "slurm.conf"),
@@ -168,7 +168,7 @@ class PrivateSlurm:
             "ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\nMpiDefault=none\nReturnToService=2\n"
             "SelectType=select/cons_tres\nSelectTypeParameters=CR_Core_Memory\nSlurmdParameters=config_overrides\n"
             "JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=1\n"
-            f"JobAcctGatherParams=OverMemoryKill\nAccountingStorageEnforce=associations\nMaxArraySize={self.max_array_size}\n"
+            f"{self.gather}AccountingStorageEnforce=associations\nMaxArraySize={self.max_array_size}\n"
             "SchedulerParameters=sched_interval=1\n"
             f"AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=localhost\n"
             f"AccountingStoragePort={self.dbd_port}\nAccountingStoragePass={self._socket}\n"

@@ -12,11 +12,10 @@ import threading
 import time
 import uuid
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -156,16 +155,16 @@ class Executor(RemoteExecutor):
                     Entry(self.cluster.name, m.key, job_id, m.command.folder, m.command.log, m.outputs, held)
                     for m, (job_id, held) in zip(batch.members, taken.items(), strict=False)
                 ]
-                self._note(self.journal.submitted, entries)
+                self._note("submitted", entries)
                 for member, entry in zip(batch.members, entries, strict=False):
                     self._watch(member.job, entry)
                 if len(taken) < len(batch.members):
                     self.backlog.appendleft(replace(batch, members=batch.members[len(taken) :]))
                     break  # first come, first served
 
-    def _note(self, write: Callable[[Any], None], what: Any) -> None:
+    def _note(self, what: str, entries: list[Entry]) -> None:
         try:
-            write(what)
+            self.journal.note(what, entries)
         except OSError as error:  # a full disk: what runs goes on, but could not be attached to
             self.logger.warning(f"cannot write {self.journal.path}: {error.strerror}")
 
@@ -237,7 +236,7 @@ class Executor(RemoteExecutor):
         self._remove(entries)
 
     def _cancel(self, entries: list[Entry]) -> None:
-        self._note(self.journal.cancelled, entries)
+        self._note("cancelled", entries)
         try:
             self.cluster.cancel([entry.job_id for entry in entries])
         except Outage as outage:
@@ -269,7 +268,7 @@ class Executor(RemoteExecutor):
         for entry in entries:
             self.submitted.pop(entry.job_id, None)
             self.missing_since.pop(entry.job_id, None)
-        self._note(self.journal.ended, entries)
+        self._note("ended", entries)
         self._remove(entries)
 
     def _remove(self, entries: list[Entry]) -> None:

@@ -155,9 +155,9 @@ def test_the_journal_knows_what_is_open_even_after_a_torn_line(tmp_path):
     journal = Journal(tmp_path / "deep" / "journal.jsonl")
     assert journal.open_entries() == []
     a, b, c = entry("a", "1_0"), entry("b", "1_1"), entry("c", "1_2")
-    journal.submitted([a, b, c])
-    journal.ended([a])
-    journal.cancelled([c])
+    journal.note("submitted", [a, b, c])
+    journal.note("ended", [a])
+    journal.note("cancelled", [c])
     with journal.path.open("a") as file:
         file.write('{"key": "x", "job_')
     assert Journal(journal.path).open_entries() == [b, replace(c, cancelled=True)]
@@ -168,9 +168,9 @@ def test_the_journal_knows_what_is_open_even_after_a_torn_line(tmp_path):
 def test_a_number_that_comes_again_is_another_job(tmp_path):
     journal = Journal(tmp_path / "journal.jsonl")
     first, again = entry("a", "4711", "local"), entry("b", "4711", "local")
-    journal.submitted([first])
-    journal.ended([first])
-    journal.submitted([again])
+    journal.note("submitted", [first])
+    journal.note("ended", [first])
+    journal.note("submitted", [again])
     assert journal.open_entries() == [again]
 
 

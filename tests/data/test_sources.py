@@ -15,6 +15,7 @@ from torchvision.datasets import CIFAR10
 from pagoda.data.batches import batches
 from pagoda.data.classes import DATASETS
 from pagoda.data.dataset import Pictures, Split, read_description, write_dataset
+from pagoda.data.sources import LOADERS
 from pagoda.errors import BadInput
 from steps import fetch
 from tests.conftest import ODD
@@ -203,6 +204,7 @@ def test_an_image_folder_that_is_not_cifar10_is_not_taken_for_it(tmp_path, folde
 
 
 def test_unknown_kinds_and_missing_values_are_refused(tmp_path, folder):
+    assert set(LOADERS) == set(DATASETS)
     for settings, said in (
         ({"kind": "svhn"}, "'svhn' is unknown: choose from digits, cifar10, imagefolder"),
         ({"kind": "imagefolder"}, "needs a root"),

@@ -51,19 +51,11 @@ def run(config: Config) -> Description:
     splits = sources.LOADERS[config.kind](config.root, config.size, config.seed, config.storage)
     classes = class_names(config.kind, config.root)
     mean, std = (config.mean, config.std) if means else channel_statistics(splits["train"].images)
-    described = write_dataset(
-        config.out,
-        splits,
-        kind=config.kind,
-        classes=classes,
-        channels=channels,
-        size=config.size,
-        storage=config.storage,
-        root=str(config.root or ""),
-        mean=mean,
-        std=std,
-        **({"resize": config.resize} if config.resize else {}),  # where it is not, the fingerprint is the old one
-    )
+    facts = {"kind": config.kind, "classes": classes, "channels": channels, "size": config.size}
+    facts |= {"storage": config.storage, "root": str(config.root or ""), "mean": mean, "std": std}
+    if config.resize:  # where it is not, the fingerprint is the old one
+        facts["resize"] = config.resize
+    described = write_dataset(config.out, splits, **facts)
     logger.info(
         "%s: %d training and %d test pictures of %d classes, %d x %d x %d, fingerprint %s",
         *(config.kind, described.train, described.test, len(classes), channels, config.size, config.size),

@@ -40,11 +40,8 @@ def digits(root: None, size: int, seed: int, storage: str) -> dict[str, Pictures
     large = torch.nn.functional.interpolate(small, size=(size, size), mode="bilinear", align_corners=False)
     images = (large * 255).round().to(torch.uint8).numpy()
     every = shuffled(Pictures(images, raw.target.astype(np.int64)), seed, "digits")
-    cut = len(every.labels) // 5
-    return {
-        "test": Pictures(every.images[:cut], every.labels[:cut]),
-        "train": Pictures(every.images[cut:], every.labels[cut:]),
-    }
+    parts = {"test": slice(len(every.labels) // 5), "train": slice(len(every.labels) // 5, None)}
+    return {split: Pictures(every.images[part], every.labels[part]) for split, part in parts.items()}
 
 
 def cifar10(root: Path, size: int, seed: int, storage: str) -> dict[str, Pictures]:

@@ -3,6 +3,7 @@
 python private_slurm.py COMMAND ...    runs a command on one, then shows what accounting says of its jobs
 """
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -54,7 +55,10 @@ class PrivateSlurm:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop all daemons."""
+        """End the jobs that a failed test left behind, which would outlive the daemons, and stop all daemons."""
+        self.run("scancel", "--user=root")
+        with contextlib.suppress(TimeoutError):
+            self.wait_for(lambda: not self.run("squeue", "-h"))
         self.stop()
 
     def _start(self) -> None:

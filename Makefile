@@ -49,7 +49,7 @@ browser-package:
 	  else echo "the tests of the page in a browser are skipped: as root, apt-get install chromium"; fi
 
 slurm-demo: .venv/installed slurm-packages
-	$(BIN)/python -m tests.slurm.demo
+	$(BIN)/python workflow/executor/tests/private_slurm.py $(BIN)/snakemake --profile slurm digits
 
 test: .venv/installed-test slurm-packages browser-package
 	$(BIN)/ruff check .
@@ -67,7 +67,7 @@ bench: .venv/installed-test .venv/bench slurm-packages
 	$(BIN)/python -m tests.bench.speed
 	$(BIN)/python -m tests.bench.scale
 	$(BIN)/python -m tests.bench.certification
-	$(BIN)/python -m tests.bench.executor
+	$(BIN)/python workflow/executor/tests/bench.py
 
 COMPILE = $(UV) compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
 lock: .venv/installed

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from pagoda.data import sources
-from pagoda.data.classes import KNOWN, folder_classes
+from pagoda.data.classes import DATASETS, class_names
 from pagoda.data.dataset import Description, write_dataset
 from pagoda.errors import BadInput
 from pagoda.log import logger
-from pagoda.options import Dataset, option
+from pagoda.options import Dataset, dataset_faults, option
 from pagoda.run.command import main
 
 
@@ -25,33 +25,17 @@ class Config(Dataset):
 
 def run(config: Config) -> Description:
     """Fetch, check and write the dataset. Raises BadInput as the functions of `pagoda.data.sources` do."""
-    if config.resize and (config.storage != "files" or config.resize < config.size):
-        raise BadInput(f"resize is {config.resize}: it is for storage 'files', and at least the size, {config.size}")
-    root = None if config.root is None else Path(config.root)
-    splits, classes = _pictures(config, root)
-    mean, std = config.mean, config.std
-    channels = _channels(splits["train"].images)
-    if len(mean) != len(std) or len(mean) not in (0, channels):
-        raise BadInput(f"mean has {len(mean)} values and std {len(std)}: both need {channels}, one a channel, or none")
-    if not mean:
-        if config.storage == "files":
-            raise BadInput(
-                "storage 'files' needs the mean and std of each channel in the config: they are not computed"
-            )
-        mean, std = channel_statistics(splits["train"].images)
-    described = write_dataset(
-        config.out,
-        splits,
-        kind=config.kind,
-        classes=classes,
-        channels=channels,
-        size=config.size,
-        storage=config.storage,
-        root=str(config.root or ""),
-        mean=mean,
-        std=std,
-        **({"resize": config.resize} if config.resize else {}),  # where it is not, the fingerprint is the old one
-    )
+    if faults := [line for _, line in dataset_faults(config)]:
+        raise BadInput("; ".join(faults))
+    root, channels = Path(config.root or ""), DATASETS[config.kind].channels
+    splits = sources.LOADERS[config.kind](root, config.size, config.seed, config.storage)
+    classes = class_names(config.kind, root)
+    mean, std = (config.mean, config.std) if config.mean else channel_statistics(splits["train"].images)
+    facts = {"kind": config.kind, "classes": classes, "channels": channels, "size": config.size}
+    facts |= {"storage": config.storage, "root": str(config.root or ""), "mean": mean, "std": std}
+    if config.resize:  # where it is not, the fingerprint is the old one
+        facts["resize"] = config.resize
+    described = write_dataset(config.out, splits, **facts)
     logger.info(
         "%s: %d training and %d test pictures of %d classes, %d x %d x %d, fingerprint %s",
         *(config.kind, described.train, described.test, len(classes), channels, config.size, config.size),
@@ -71,21 +55,6 @@ def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[flo
     means = [float(w @ values) for w in weights]
     stds = [float(np.sqrt(w @ (values - m) ** 2)) for w, m in zip(weights, means, strict=True)]
     return tuple(round(m, 4) for m in means), tuple(max(round(s, 4), 1e-3) for s in stds)
-
-
-def _channels(images: np.ndarray) -> int:
-    return images.shape[1] if images.ndim == 4 else 3  # pictures that are files are decoded as RGB
-
-
-def _pictures(config: Config, root: Path | None) -> tuple[dict[str, sources.Pictures], tuple[str, ...]]:
-    if config.kind == "digits":
-        return sources.digits(config.size, config.seed), KNOWN["digits"]
-    if root is None:
-        raise BadInput(f"dataset kind {config.kind!r} needs a root folder")
-    if config.kind == "cifar10":
-        return sources.cifar10(root, config.size, config.seed), KNOWN["cifar10"]
-    pictures = sources.image_folder(root, config.size, config.seed, config.storage)
-    return pictures, folder_classes(root / "train")
 
 
 if __name__ == "__main__":

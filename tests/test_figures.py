@@ -13,6 +13,7 @@ import yaml
 from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 from matplotlib import colors
+from pagoda.run.settings import class_in_path
 from PIL import Image
 
 from pagoda.data.ascents import read_ascent, write_ascent
@@ -20,7 +21,6 @@ from pagoda.errors import BadInput
 from pagoda.figures.grid import _headings, enlarged, scale_of
 from pagoda.figures.style import view_colour
 from pagoda.figures.text import shortened, width_of, wrapped
-from pagoda.run.settings import class_in_path
 from steps import animation, gradients, measures
 from tests.conftest import ROOT
 from tests.test_montage import ODD, SIDE, VIEWS, assert_table, invented, place

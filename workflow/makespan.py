@@ -74,29 +74,34 @@ def measured(folder: Path) -> dict[tuple[str, str], float]:
     return {key: sum(values) / len(values) for key, values in found.items()}
 
 
+def time_of(job: tuple[str, str], times: dict[tuple[str, str], float]) -> float:
+    """Return the seconds of a job (rule, model): its model's, or its rule's, or none."""
+    return times.get(job, times.get((job[0], ""), 0.0))
+
+
 def bundled(
     jobs: dict[int, tuple[str, str]],
     needs: dict[int, set[int]],
-    times: dict,
+    times: dict[tuple[str, str], float],
     bundles: dict[str, int],
-    wide: dict[str, int] | None = None,
+    wide: dict[str, int],
 ) -> dict[int, Job]:
     """Return the jobs by number: those of a rule in `bundles` so many to one, those of one in `wide` on so many GPUs.
 
     A wide job's seconds are those of one GPU, over their number.
     """
-    wide = wide or {}
     place: dict[int, int] = {}
     open_bundles: dict[str, tuple[int, int]] = {}
     made: dict[int, Job] = {}
     for number, (rule, model) in sorted(jobs.items()):
-        seconds = times.get((rule, model), times.get((rule, ""), 0.0)) / wide.get(rule, 1)
         first, held = open_bundles.get(rule, (number, 0))
         if held == bundles.get(rule, 1):
             first, held = number, 0
         open_bundles[rule] = (first, held + 1)
         place[number] = first
-        made.setdefault(first, Job(f"{rule} {model}".strip(), 0.0, gpus=wide.get(rule, 1))).seconds += seconds
+        gpus = wide.get(rule, 1)
+        job = made.setdefault(first, Job(f"{rule} {model}".strip(), 0.0, gpus=gpus))
+        job.seconds += time_of((rule, model), times) / gpus
     for number, first in place.items():
         made[first].needs |= {place[k] for k in needs[number]} - {first}
     return made
@@ -107,48 +112,30 @@ def simulate(jobs: dict[int, Job], gpus: int, start: float) -> tuple[float, floa
     waiting = {number: len(job.needs) for number, job in jobs.items()}
     wanted_by = defaultdict(list)
     for number, job in jobs.items():
-        for k in job.needs:
-            wanted_by[k].append(number)
-    free = [0.0] * gpus
-    ready = [(0.0, number) for number, count in waiting.items() if not count]
-    heapq.heapify(ready)
+        for need in job.needs:
+            wanted_by[need].append(number)
+    ready = sorted((0.0, number) for number, count in waiting.items() if not count)
+    free, busy = [0.0] * gpus, 0.0
     ends: dict[int, float] = {}
-    before: dict[int, int | None] = dict.fromkeys(jobs)
-    events: list[tuple[float, int]] = []
-    busy = 0.0
-    while ready or events:
-        # Whatever ends before the next job can begin may make others ready that began to wait earlier.
-        while ready and (not events or _begins(*ready[0], jobs, free) <= events[0][0]):
-            since, number = heapq.heappop(ready)
-            job = jobs[number]
-            began = since
-            if job.seconds:
-                taken = [heapq.heappop(free) for _ in range(min(job.gpus, gpus))]
-                began = max(since, taken[-1])
-                for _ in taken:
-                    heapq.heappush(free, began + start + job.seconds)
-                busy += len(taken) * (start + job.seconds)
-            ends[number] = began + (start + job.seconds if job.seconds else 0)
-            heapq.heappush(events, (ends[number], number))
-        ended, number = heapq.heappop(events)
-        for k in wanted_by[number]:
-            waiting[k] -= 1
-            before[k] = number
-            if not waiting[k]:
-                heapq.heappush(ready, (ended, k))
-    last: int | None = max(ends, key=ends.__getitem__)
-    makespan, chain = ends[last], []
-    while last is not None:
-        chain.append(last)
-        last = before[last]
+    while ready:  # in the order in which they begin to wait: whatever becomes ready later has waited no longer
+        since, number = heapq.heappop(ready)
+        job, ends[number] = jobs[number], since
+        if job.seconds:
+            taken = [heapq.heappop(free) for _ in range(min(job.gpus, gpus))]
+            ends[number] = max(since, taken[-1]) + start + job.seconds
+            busy += len(taken) * (start + job.seconds)
+            for _ in taken:
+                heapq.heappush(free, ends[number])
+        for wanting in wanted_by[number]:
+            waiting[wanting] -= 1
+            if not waiting[wanting]:
+                heapq.heappush(ready, (max(ends[need] for need in jobs[wanting].needs), wanting))
+    chain = [max(ends, key=ends.__getitem__)]
+    makespan = ends[chain[0]]
+    while needs := jobs[chain[-1]].needs:
+        chain.append(max(needs, key=ends.__getitem__))
     named = [f"{jobs[k].name} {duration(jobs[k].seconds)}" for k in reversed(chain) if jobs[k].seconds]
     return makespan, busy / (gpus * makespan) if makespan else 1.0, named
-
-
-def _begins(since: float, number: int, jobs: dict[int, Job], free: list[float]) -> float:
-    """Return when a job that waits since then could begin, GPUs being free from `free` on."""
-    wanted = min(jobs[number].gpus, len(free)) if jobs[number].seconds else 0
-    return max([since, *heapq.nsmallest(wanted, free)])
 
 
 def duration(seconds: float) -> str:
@@ -183,8 +170,7 @@ def main() -> None:
     except ValueError:
         sys.exit("--gpus, --bundle and --wide take whole numbers above 0 (ascend=20), --seconds and --start 0 or more")
     folder = asked.times or Path("results") / asked.experiment / "benchmarks"
-    overridden = {rule for rule, _ in given}
-    times = {key: s for key, s in measured(folder).items() if key[0] not in overridden} | given
+    times = {key: s for key, s in measured(folder).items() if (key[0], "") not in given} | given
     if not times:
         sys.exit(
             f"no benchmark file (.tsv) below {folder}: run some jobs first, or give --seconds train=600 ascend=5 …"
@@ -194,13 +180,12 @@ def main() -> None:
     on_gpu = [job for job in made.values() if job.seconds]
     work = sum(job.gpus * (job.seconds + asked.start) for job in on_gpu)
     print(f"{asked.experiment}: {len(jobs)} jobs, {len(on_gpu)} submissions that take a GPU, {duration(work)} of work")
-    counts = defaultdict(lambda: [0, 0.0])
-    for rule, model in jobs.values():
-        counts[rule][0] += 1
-        counts[rule][1] += times.get((rule, model), times.get((rule, ""), 0.0))
-    for rule, (count, seconds) in sorted(counts.items(), key=lambda entry: -entry[1][1]):
-        if seconds:
-            print(f"  {rule}: {count} jobs, {duration(seconds)}")
+    by_rule = defaultdict(list)
+    for job in jobs.values():
+        by_rule[job[0]].append(time_of(job, times))
+    for rule, seconds in sorted(by_rule.items(), key=lambda entry: -sum(entry[1])):
+        if any(seconds):
+            print(f"  {rule}: {len(seconds)} jobs, {duration(sum(seconds))}")
     print(f"{'GPUs':>5}  {'makespan':>9}  {'speed-up':>8}  {'busy':>5}  bottleneck")
     for gpus in asked.gpus:
         makespan, busy, chain = simulate(made, gpus, asked.start)

@@ -1,38 +1,57 @@
-"""Class names of a dataset, before anything of it is loaded: the workflow plans its targets with them.
+"""The datasets that there are, and what is known of each before anything of it is loaded: plans are made with that.
 
-Imports nothing heavy: Snakemake reads it on every call.
+A new dataset is an entry here, and its loader in `pagoda.data.sources`. Imports nothing heavy: Snakemake reads it on
+every call.
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from pagoda.errors import BadInput
 
-KNOWN = {
-    "digits": tuple("0123456789"),
-    "cifar10": (
-        *("airplane", "automobile", "bird", "cat", "deer"),
-        *("dog", "frog", "horse", "ship", "truck"),
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a kind of dataset.
+
+    `classes` are the names by number; none: those of the folders below its root. `size` is the side of its pictures in
+    pixels; 0: any. `root`: whether it needs a folder. `published` names it in the table of published certified
+    accuracies; "": there are none.
+    """
+
+    channels: int
+    classes: tuple[str, ...] = ()
+    size: int = 0
+    root: bool = True
+    published: str = ""
+
+
+DATASETS = {
+    "digits": Known(channels=1, classes=tuple("0123456789"), root=False),
+    "cifar10": Known(
+        channels=3,
+        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        size=32,
+        published="cifar10",
     ),
+    "imagefolder": Known(channels=3),
 }
-"""Class names of the datasets whose classes are fixed, in the order of their numbers."""
-KINDS = (*KNOWN, "imagefolder")
+"""By kind."""
 
 
-def class_names(kind: str, root: str | None) -> tuple[str, ...]:
+def class_names(kind: str, root: str | Path | None) -> tuple[str, ...]:
     """Return the class names of a dataset in the order of their numbers.
 
     Args:
-        kind: "digits", "cifar10" or "imagefolder".
+        kind: one of DATASETS.
         root: for an image folder, the folder that holds ``train/<class>/*`` and ``test/<class>/*``.
 
     Raises:
         BadInput: where an image folder has no folder ``train`` or no class in it.
 
     """
-    if kind in KNOWN:
-        return KNOWN[kind]
-    return folder_classes(Path(root or "") / "train")
+    return DATASETS[kind].classes or folder_classes(Path(root or "") / "train")
 
 
 def folder_classes(folder: Path) -> tuple[str, ...]:

@@ -21,8 +21,6 @@ from pagoda.files import replacing, write_text
 
 TOGETHER = 2**24
 """Values of pictures in memory at once as floats, where many are looked at: 64 MB."""
-CHUNK = 2**20
-"""Bytes of a file that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,7 @@ def write_dataset(path: Path, splits: dict[str, Pictures], **facts) -> Descripti
             with replacing(target) as beside:
                 np.save(beside, array)
                 with beside.open("rb") as file:
-                    while part := file.read(CHUNK):
-                        digest.update(part)
+                    hashlib.file_digest(file, lambda: digest)  # in pieces, after what stood before
         if facts["storage"] == "files":
             for name in splits[split].images:
                 status = (Path(facts["root"]) / name.decode()).stat()
@@ -87,9 +84,7 @@ def read_description(path: Path) -> Description:
     """Read a ``dataset.json``. Raises BadInput where it is missing or something else."""
     try:
         fields = json.loads(Path(path).read_text(encoding="utf-8"))
-        return Description(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-        )
+        return Description(**{k: tuple(value) if isinstance(value, list) else value for k, value in fields.items()})
     except FileNotFoundError:
         raise BadInput(f"no dataset at {path}: the fetch step writes it") from None
     except (ValueError, TypeError, AttributeError) as error:

@@ -1,6 +1,8 @@
 """Where pictures come from: scikit-learn's digits, torchvision's CIFAR-10, or a folder of images.
 
-Each source returns its pictures as `Pictures`, train and test. Pixel values are uint8, 0 ... 255.
+Each source takes its root (None where it needs none), the side of a picture in pixels, the seed of the order, and the
+storage ("arrays", or "files" where it can keep paths), and returns its pictures as `Pictures`, train and test. Pixel
+values are uint8, 0 ... 255.
 """
 
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pagoda.data.classes import KNOWN, folder_classes
+from pagoda.data.classes import DATASETS, folder_classes
 from pagoda.data.dataset import Pictures
 from pagoda.data.decode import centre_square, decode
 from pagoda.errors import BadInput
@@ -21,18 +23,16 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 
 def shuffled(pictures: Pictures, seed: int, split: str) -> Pictures:
     """Return `pictures` in an order drawn from `seed`, so that the first k of them are a sample of all classes."""
-
     order = torch.randperm(len(pictures.labels), generator=generator("cpu", seed, "order", split)).numpy()
     return Pictures(pictures.images[order], pictures.labels[order])
 
 
-def digits(size: int, seed: int) -> dict[str, Pictures]:
+def digits(root: None, size: int, seed: int, storage: str) -> dict[str, Pictures]:
     """Return the 1,797 handwritten digits (8 x 8, 17 grey levels) that scikit-learn ships, as [N, 1, size, size].
 
     They are upsampled bilinearly. A fifth of them, drawn from `seed`, is the test split. No download.
     Source: Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten Digits", UCI.
     """
-
     from sklearn.datasets import load_digits
 
     raw = load_digits()
@@ -40,14 +40,11 @@ def digits(size: int, seed: int) -> dict[str, Pictures]:
     large = torch.nn.functional.interpolate(small, size=(size, size), mode="bilinear", align_corners=False)
     images = (large * 255).round().to(torch.uint8).numpy()
     every = shuffled(Pictures(images, raw.target.astype(np.int64)), seed, "digits")
-    cut = len(every.labels) // 5
-    return {
-        "test": Pictures(every.images[:cut], every.labels[:cut]),
-        "train": Pictures(every.images[cut:], every.labels[cut:]),
-    }
+    parts = {"test": slice(len(every.labels) // 5), "train": slice(len(every.labels) // 5, None)}
+    return {split: Pictures(every.images[part], every.labels[part]) for split, part in parts.items()}
 
 
-def cifar10(root: Path, size: int, seed: int) -> dict[str, Pictures]:
+def cifar10(root: Path, size: int, seed: int, storage: str) -> dict[str, Pictures]:
     """Return CIFAR-10 as [N, 3, 32, 32], from what lies under `root`, or downloaded there by torchvision.
 
     Looks for ``cifar-10-batches-py`` (torchvision's own form), then for an image folder (``train/<class>/*``), then
@@ -55,18 +52,16 @@ def cifar10(root: Path, size: int, seed: int) -> dict[str, Pictures]:
 
     Raises:
         BadInput: where there is neither data nor network (says which folders it looked in), or the folder's classes
-            are not CIFAR-10's, or `size` is not 32.
+            are not CIFAR-10's.
 
     """
     from torchvision.datasets import CIFAR10
 
-    batches, folder = root / "cifar-10-batches-py", root / "train"
+    batches, folder, classes = root / "cifar-10-batches-py", root / "train", DATASETS["cifar10"].classes
     if not batches.is_dir() and folder.is_dir():
-        if (found := folder_classes(folder)) != KNOWN["cifar10"]:
-            raise BadInput(f"{folder} has the classes {', '.join(found)}; CIFAR-10 has {', '.join(KNOWN['cifar10'])}")
+        if (found := folder_classes(folder)) != classes:
+            raise BadInput(f"{folder} has the classes {', '.join(found)}; CIFAR-10 has {', '.join(classes)}")
         return image_folder(root, size, seed, storage="arrays")
-    if size != 32:
-        raise BadInput(f"dataset size {size}: CIFAR-10's pictures have 32 pixels a side")
     try:
         # Where whole files lie there, torchvision only checks them; torn ones it fetches anew.
         sets = {split: CIFAR10(root, train=split == "train", download=True) for split in ("train", "test")}
@@ -132,3 +127,7 @@ def _all_decoded(root: Path, split: str, listed: Pictures, size: int) -> Picture
         images[place] = decode(root / path.decode(), lambda picture: centre_square(picture, size))
         progress.advance()
     return Pictures(images, listed.labels)
+
+
+LOADERS = {"digits": digits, "cifar10": cifar10, "imagefolder": image_folder}
+"""By the kinds of `pagoda.data.classes.DATASETS`."""

@@ -7,6 +7,7 @@ in pixel values.
 """
 
 from pagoda.options.base import Options, option
+from pagoda.options.contradictions import dataset_faults
 from pagoda.options.models import AnyModel, Architecture, Factory, Import, Model
 from pagoda.options.stages import Align, Ascend, Certify, Dataset, Experiment, Gallery, Predict, Train
 
@@ -25,5 +26,6 @@ __all__ = [
     "Options",
     "Predict",
     "Train",
+    "dataset_faults",
     "option",
 ]

@@ -7,10 +7,10 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from pagoda.data.classes import KNOWN
+from pagoda.data.classes import DATASETS
 from pagoda.options.faults import checked
 from pagoda.options.models import Model
-from pagoda.options.stages import Train
+from pagoda.options.stages import Dataset, Train
 
 Faults = Iterator[tuple[tuple, str]]
 
@@ -27,21 +27,28 @@ def contradictions(sections: dict[str, Any]) -> Faults:
             yield from check(**{name: sections[name] for name in wanted})
 
 
-def _dataset(dataset: Any) -> Faults:
-    if dataset.kind != "digits" and dataset.root is None:
+def dataset_faults(dataset: Dataset) -> Faults:
+    """Yield what the options of a dataset contradict."""
+    known = DATASETS[dataset.kind]
+    if known.root and dataset.root is None:
         yield ("dataset",), f"root is missing; kind {dataset.kind} needs the folder of its pictures"
+    if known.size not in (0, dataset.size):
+        yield ("dataset", "size"), f"is {dataset.size}: pictures of {dataset.kind} have {known.size} pixels a side"
     if dataset.storage == "files" and not (dataset.mean and dataset.std):
         yield ("dataset",), "storage files needs mean and std of each channel: they are not computed"
     if dataset.resize is not None and (dataset.storage != "files" or dataset.resize < dataset.size):
         yield ("dataset", "resize"), f"is {dataset.resize}: it is for storage files, and at least size"
-    channels = 1 if dataset.kind == "digits" else 3
-    if {len(dataset.mean), len(dataset.std)} not in ({0}, {channels}):
-        yield ("dataset",), f"mean and std go together, {channels} values each"
+    if {len(dataset.mean), len(dataset.std)} not in ({0}, {known.channels}):
+        yield ("dataset",), f"mean and std go together, {known.channels} values each"
 
 
-def _network(dataset: Any, architecture: Any) -> Faults:
-    if getattr(architecture, "name", None) == "resnet50" and dataset.kind == "digits":
-        yield ("architecture",), "resnet50 takes pictures of 3 channels, digits have 1"
+def _dataset(dataset: Dataset) -> Faults:
+    return dataset_faults(dataset)
+
+
+def _network(dataset: Dataset, architecture: Any) -> Faults:
+    if getattr(architecture, "name", None) == "resnet50" and DATASETS[dataset.kind].channels != 3:
+        yield ("architecture",), f"resnet50 takes pictures of 3 channels, {dataset.kind} have 1"
 
 
 def _training(dataset: Any, train: Any) -> Faults:
@@ -57,7 +64,7 @@ def _training(dataset: Any, train: Any) -> Faults:
 
 
 def _classes(dataset: Any, **named: Sequence[str]) -> Faults:
-    known = KNOWN.get(dataset.kind)
+    known = DATASETS[dataset.kind].classes
     for place, names in named.items():
         if known and (unknown := [name for name in names if name not in known]):
             yield (

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from pagoda.data.classes import KINDS
+from pagoda.data.classes import DATASETS
 from pagoda.data.views import View
 from pagoda.maths.certification import MODES, RADII, Rule
 from pagoda.options.base import Count, Length, Options, Precision, Share, Unique, option
@@ -23,7 +23,7 @@ Classes = Annotated[
 class Dataset(Options):
     """Pictures, and how they are cut."""
 
-    kind: Literal[KINDS] = option("where pictures come from")
+    kind: Literal[tuple(DATASETS)] = option("where pictures come from")
     root: str | None = option("folder of the pictures (cifar10, imagefolder)", None)
     size: int = option("side of a picture, pixels", ge=8)
     storage: Literal["arrays", "files"] = option("arrays: decoded once; files: an index, for large ones", "arrays")
@@ -245,4 +245,4 @@ class Experiment(Options):
     @property
     def published(self) -> str | None:
         """The dataset whose published certified accuracies stand beside ours: cifar10, imagenet or none."""
-        return self.certify.published or ("cifar10" if self.dataset.kind == "cifar10" else None)
+        return self.certify.published or DATASETS[self.dataset.kind].published or None

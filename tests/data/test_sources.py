@@ -13,8 +13,9 @@ from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
 from pagoda.data.batches import batches
-from pagoda.data.classes import KNOWN
+from pagoda.data.classes import DATASETS
 from pagoda.data.dataset import Pictures, Split, read_description, write_dataset
+from pagoda.data.sources import LOADERS
 from pagoda.errors import BadInput
 from steps import fetch
 from tests.conftest import ODD
@@ -27,7 +28,7 @@ def fetched(tmp_path, **settings):
 
 def test_digits_are_all_there_once_and_downsample_to_the_originals(tmp_path):
     known, train, test = fetched(tmp_path, kind="digits", size=16)
-    assert (len(train), len(test), known.classes) == (1438, 359, KNOWN["digits"])
+    assert (len(train), len(test), known.classes) == (1438, 359, DATASETS["digits"].classes)
     images = np.concatenate([train.pixels.numpy(), test.pixels.numpy()])[:, 0] / 255
     small = images.reshape(-1, 8, 2, 8, 2).mean(axis=(2, 4))
     # Bilinear upsampling by two keeps sums nearly; each original matches exactly one picture.
@@ -161,14 +162,14 @@ def torchvision_files(tmp_path, monkeypatch):
             "labels": [k % 10 for k in range(20)],
         }
         (base / name).write_bytes(pickle.dumps(batch))
-    (base / "batches.meta").write_bytes(pickle.dumps({"label_names": list(KNOWN["cifar10"])}))
+    (base / "batches.meta").write_bytes(pickle.dumps({"label_names": list(DATASETS["cifar10"].classes)}))
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5=None: True)
     return tmp_path / "cifar"
 
 
 def test_cifar10_in_torchvisions_form(tmp_path, torchvision_files):
     known, train, test = fetched(tmp_path, kind="cifar10", root=torchvision_files, size=32)
-    assert (len(train), len(test), known.channels, known.classes) == (100, 20, 3, KNOWN["cifar10"])
+    assert (len(train), len(test), known.channels, known.classes) == (100, 20, 3, DATASETS["cifar10"].classes)
     raw = pickle.loads((torchvision_files / CIFAR10.base_folder / "test_batch").read_bytes())
     assert (test.pixels.flatten(1).numpy() == raw["data"]).all()
     assert test.labels.tolist() == raw["labels"]
@@ -210,6 +211,7 @@ def test_an_image_folder_that_is_not_cifar10_is_not_taken_for_it(tmp_path, folde
 
 
 def test_unknown_kinds_and_missing_values_are_refused(tmp_path, folder):
+    assert set(LOADERS) == set(DATASETS)
     for settings, said in (
         ({"kind": "svhn"}, "'svhn' is unknown: choose from digits, cifar10, imagefolder"),
         ({"kind": "imagefolder"}, "needs a root"),

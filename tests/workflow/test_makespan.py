@@ -39,7 +39,7 @@ def test_a_bundle_costs_one_start_and_waits_for_all_that_its_jobs_wait_for():
     jobs = {0: ("train", "a"), 1: ("train", "b"), **dict.fromkeys(range(2, 9), ("ascend", "a"))}
     needs = {0: set(), 1: set(), **{k: {k % 2} for k in range(2, 9)}}
     times = {("train", ""): 3.0, ("ascend", "a"): 2.0}
-    made = bundled(jobs, needs, times, {"ascend": 3})
+    made = bundled(jobs, needs, times, {"ascend": 3}, {})
     assert sorted(job.seconds for job in made.values()) == [2.0, 3.0, 3.0, 6.0, 6.0]
     assert [made[k].needs for k in (2, 5, 8)] == [{0, 1}, {0, 1}, {0}]
 

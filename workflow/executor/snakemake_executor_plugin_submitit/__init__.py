@@ -11,12 +11,11 @@ import shutil
 import threading
 import time
 import uuid
-from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from snakemake_interface_common.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -25,7 +24,7 @@ from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from snakemake_interface_executor_plugins.settings import CommonSettings
 
 from snakemake_executor_plugin_submitit import efficiency
-from snakemake_executor_plugin_submitit.batch import Batch, Member, wildcards_of
+from snakemake_executor_plugin_submitit.batch import Batch, Member, members_of, place_of
 from snakemake_executor_plugin_submitit.clusters import ALIVE, Cluster, Outage, Record, Refused, may_run
 from snakemake_executor_plugin_submitit.ending import explain, state_of
 from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
@@ -86,11 +85,9 @@ class Executor(RemoteExecutor):
         if self.settings.efficiency and name != "slurm":
             raise WorkflowError(f"--submitit-efficiency needs SLURM's accounting; this is cluster {name}")
         try:
-            if name == "slurm":
-                return Slurm(self.folder, self.settings)
+            return {"slurm": Slurm, "local": Local, "debug": Debug}[name](self.folder, self.settings)
         except Refused as refused:
             raise WorkflowError(str(refused)) from None
-        return Local(self.folder, self.settings) if name == "local" else Debug(self.folder, self.settings)
 
     def _left_behind(self) -> dict[str, Entry]:
         """Return what an earlier run submitted and the cluster still has, by output."""
@@ -102,9 +99,7 @@ class Executor(RemoteExecutor):
                 f"an earlier run left jobs behind, and SLURM does not say which still run ({outage}): try again later"
             ) from None
         there = [entry for entry in entries if may_run(states.get(entry.job_id))]
-        self._clean([entry for entry in entries if entry not in there])
-        for entry in there:
-            self.cluster.adopt(entry)
+        self._forget([entry for entry in entries if entry not in there])
         return {output: entry for entry in there for output in entry.outputs}
 
     def run_job(self, job: JobExecutorInterface) -> None:  # noqa: D102 - Snakemake's
@@ -112,44 +107,36 @@ class Executor(RemoteExecutor):
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
         """Submit every job that is ready; those with the same needs together. A failure is that of its jobs."""
-        alike: dict[str, list[Member]] = {}
+        alike: dict[str, list[Member]] = defaultdict(list)
         for job in jobs:
             self.run_job_pre(job)
-            members = list(job.jobs) if job.is_group() else [job]
+            members = members_of(job)
             outputs = tuple(sorted(str(output) for member in members for output in member.output))
             key = job_key(job.name, outputs, [str(member.shellcmd) for member in members])
-            same = {entry.job_id: entry for output in outputs if (entry := self.left_behind.get(output)) is not None}
-            if len(same) == 1 and (entry := next(iter(same.values()))).key == key and not entry.cancelled:
+            earlier = {entry.job_id: entry for output in outputs if (entry := self.left_behind.get(output))}
+            if [(entry.key, entry.cancelled) for entry in earlier.values()] == [(key, False)]:
+                (entry,) = earlier.values()
                 self.logger.info(f"job {entry.job_id} of an earlier run makes {job.name} {job.jobid}: attached.")
                 self._watch(job, entry)
                 continue
-            if same:  # in another way: other members of a group, another command
-                self.logger.info(f"jobs {', '.join(same)} of an earlier run write what {job.name} does: cancelled.")
-                self._cancel(list(same.values()))
-                self.dying |= same
+            if earlier:  # in another way: other members of a group, another command
+                self.logger.info(f"jobs {', '.join(earlier)} of an earlier run write what {job.name} does: cancelled.")
+                self._cancel(list(earlier.values()))
+                self.dying |= earlier
             try:
                 needs = self.cluster.needs(job.resources, job.threads)
             except BadResource as fault:
                 self.report_job_error(SubmittedJobInfo(job), msg=f"{fault}. ")
                 continue
-            command = Command(
-                self.format_job_exec(job), str(self.folder), str(self.log_folder(job)), self.settings.max_timeouts
-            )
-            alike.setdefault(json.dumps([job.name, needs, sorted(same)], sort_keys=True), []).append(
-                Member(job, command, key, outputs)
-            )
+            log = (ROOT / "logs" / job.name / place_of(job)).absolute()
+            command = Command(self.format_job_exec(job), str(self.folder), str(log), self.settings.max_timeouts)
+            together = json.dumps([job.name, needs, sorted(earlier)], sort_keys=True)
+            alike[together].append(Member(job, command, key, outputs))
         size = self.cluster.largest()
-        for key, members in alike.items():
+        for together, members in alike.items():
             for first in range(0, len(members), size):
-                self.backlog.append(Batch(*json.loads(key), members[first : first + size]))
+                self.backlog.append(Batch(*json.loads(together), members[first : first + size]))
         self.sender.submit(self._send).result()
-
-    def log_folder(self, job: JobExecutorInterface) -> Path:
-        """Return where the logs of a job's attempts go: logs/{rule}/{wildcards}/; for a group {its first}+{others}."""
-        members = list(job.jobs) if job.is_group() else [job]
-        places = sorted(",".join(f"{k}={v}" for k, v in wildcards_of(member).items()) for member in members)
-        place = places[0].replace("/", "|").encode()[:200].decode(errors="ignore") or str(job.jobid)
-        return (ROOT / "logs" / job.name / (place if len(places) == 1 else f"{place}+{len(places) - 1}")).absolute()
 
     def _send(self) -> None:
         """Submit what waits. What the cluster does not take now waits on."""
@@ -165,22 +152,19 @@ class Executor(RemoteExecutor):
                     self._refused(batch, error if isinstance(error, Refused) else Refused(repr(error)))
                     continue
                 entries = [
-                    Entry(
-                        *(self.cluster.name, member.key, job_id, str(self.folder), member.command.log, member.outputs),
-                        held=self.cluster.held(job_id),
-                    )
-                    for member, job_id in zip(batch.members, taken, strict=False)
+                    Entry(self.cluster.name, m.key, job_id, m.command.folder, m.command.log, m.outputs, held)
+                    for m, (job_id, held) in zip(batch.members, taken.items(), strict=False)
                 ]
-                self._note(self.journal.submitted, entries)
+                self._note("submitted", entries)
                 for member, entry in zip(batch.members, entries, strict=False):
                     self._watch(member.job, entry)
                 if len(taken) < len(batch.members):
                     self.backlog.appendleft(replace(batch, members=batch.members[len(taken) :]))
                     break  # first come, first served
 
-    def _note(self, write: Callable[[Any], None], what: Any) -> None:
+    def _note(self, what: str, entries: list[Entry]) -> None:
         try:
-            write(what)
+            self.journal.note(what, entries)
         except OSError as error:  # a full disk: what runs goes on, but could not be attached to
             self.logger.warning(f"cannot write {self.journal.path}: {error.strerror}")
 
@@ -224,23 +208,23 @@ class Executor(RemoteExecutor):
         ended = {info.external_jobid: exit_status(info.aux["entry"].folder, info.external_jobid) for info in gone}
         records = await self._records([i for i, status in ended.items() if status != "0"])
         for info in active_jobs:
-            job_id = info.external_jobid
+            job_id, entry = info.external_jobid, info.aux["entry"]
             if job_id not in ended:
                 self.missing_since.pop(job_id, None)
                 yield info
             elif ended[job_id] == "0":
-                self._forget(info)
+                self._forget([entry])
                 self.report_job_success(info)
             else:
                 record = records.get(job_id)
-                state, sure = state_of(ended[job_id], states.get(job_id), record)
+                state, sure = state_of(ended[job_id], states.get(job_id), record, self.cluster.accounts)
                 if not state or (not sure and not self._waited_for(job_id)):
                     yield info
                     continue
                 if not sure:  # nobody may write beside the next try
-                    await asyncio.to_thread(self._cancel, [info.aux["entry"]])
-                said = explain(info.aux["entry"], state, ended[job_id], record)
-                self._forget(info)
+                    await asyncio.to_thread(self._cancel, [entry])
+                said = explain(entry, state, ended[job_id], record)
+                self._forget([entry])
                 self.report_job_error(info, msg=said)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
@@ -252,7 +236,7 @@ class Executor(RemoteExecutor):
         self._remove(entries)
 
     def _cancel(self, entries: list[Entry]) -> None:
-        self._note(self.journal.cancelled, entries)
+        self._note("cancelled", entries)
         try:
             self.cluster.cancel([entry.job_id for entry in entries])
         except Outage as outage:
@@ -279,14 +263,12 @@ class Executor(RemoteExecutor):
         first = self.missing_since.setdefault(job_id, time.monotonic())
         return time.monotonic() - first >= self.settings.lost_seconds
 
-    def _forget(self, info: SubmittedJobInfo) -> None:
-        """Forget a job that has ended; its log stays."""
-        self.submitted.pop(info.external_jobid, None)
-        self.missing_since.pop(info.external_jobid, None)
-        self._clean([info.aux["entry"]])
-
-    def _clean(self, entries: list[Entry]) -> None:
-        self._note(self.journal.ended, entries)
+    def _forget(self, entries: list[Entry]) -> None:
+        """Forget jobs that have ended; their logs stay."""
+        for entry in entries:
+            self.submitted.pop(entry.job_id, None)
+            self.missing_since.pop(entry.job_id, None)
+        self._note("ended", entries)
         self._remove(entries)
 
     def _remove(self, entries: list[Entry]) -> None:
@@ -294,6 +276,6 @@ class Executor(RemoteExecutor):
         for entry in entries:
             job_id, folder = entry.job_id, Path(entry.folder)
             with contextlib.suppress(OSError):
-                for path in [*folder.glob(f"{job_id}_*.pkl"), *folder.glob(f"{job_id}_*_log.*")]:
+                left = [*folder.glob(f"{job_id}_*.pkl"), *folder.glob(f"{job_id}_*_log.*"), exit_file(folder, job_id)]
+                for path in left:
                     path.unlink(missing_ok=True)
-                exit_file(folder, job_id).unlink(missing_ok=True)

@@ -61,6 +61,18 @@ class Batch:
         return [replace(self, members=part, tries=self.tries + 1, before=before) for part in parts]
 
 
+def members_of(job: JobExecutorInterface) -> list[JobExecutorInterface]:
+    """Return the jobs of a group, or the job that is none."""
+    return list(job.jobs) if job.is_group() else [job]
+
+
+def place_of(job: JobExecutorInterface) -> str:
+    """Return the folder's name for the logs of a job's attempts: its wildcards; for a group {its first}+{others}."""
+    places = sorted(",".join(f"{k}={v}" for k, v in wildcards_of(member).items()) for member in members_of(job))
+    place = places[0].replace("/", "|").encode()[:200].decode(errors="ignore") or str(job.jobid)
+    return place if len(places) == 1 else f"{place}+{len(places) - 1}"
+
+
 def wildcards_of(job: JobExecutorInterface) -> dict[str, str]:
     """Return the wildcards of a job; a group has none."""
     return dict(getattr(job, "wildcards_dict", None) or {})

@@ -1,11 +1,14 @@
 """What a cluster is to the executor: something that takes commands, says what became of them, and cancels them."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 from snakemake_executor_plugin_submitit.journal import Entry
 from snakemake_executor_plugin_submitit.node import Command
+from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 
 ALIVE = {
     *("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"),
@@ -43,7 +46,6 @@ class Record:
     """
 
     state: str
-    exit_code: str = ""
     elapsed: str = ""
     limit: str = ""
     memory: str = ""
@@ -52,33 +54,41 @@ class Record:
     core_seconds: float = 0
 
 
-class Cluster(Protocol):
+class Cluster:
     """Where jobs run. A job's needs are JSON; jobs with the same needs may be submitted together."""
 
     name: str
-    poll_seconds: float
-    """Seconds between two looks."""
+    poll_seconds = 0.3
+    """Between two looks; this is for our own processes."""
+    accounts = False
+    """Whether there is accounting of jobs."""
+
+    def __init__(self, folder: Path, settings: ExecutorSettings):
+        """Submit from `folder`, which the nodes see too. Raises Refused where this is no place to submit from."""
+        self.folder, self.settings = folder, settings
 
     def largest(self) -> int:
         """Return how many jobs one submission may hold."""
+        return sys.maxsize
 
     def needs(self, resources: Mapping[str, Any], threads: int) -> dict[str, Any]:
         """Return what a job needs. Raises BadResource."""
+        raise NotImplementedError
 
-    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> list[str]:
-        """Submit commands; return the ids of those taken, the first ones. Raises Refused where none can be."""
+    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> dict[str, dict]:
+        """Submit commands; return the ids of those taken, the first ones, with what each was given (see Entry.held).
 
-    def states(self, entries: Iterable[Entry]) -> dict[str, str]:
+        Raises Refused where none can be taken.
+        """
+        raise NotImplementedError
+
+    def states(self, entries: Sequence[Entry]) -> dict[str, str]:
         """Return the state of each job that is known here, by id, in SLURM's words. Raises Outage."""
+        raise NotImplementedError
 
     def accounted(self, ids: Iterable[str]) -> dict[str, Record]:
         """Return accounting records, by id, as far as there are any. Raises Outage."""
+        return {}
 
     def cancel(self, ids: Iterable[str]) -> None:
         """Cancel jobs. Raises Outage."""
-
-    def held(self, job_id: str) -> dict:
-        """Return what a job was given that this cluster itself keeps account of, as JSON."""
-
-    def adopt(self, entry: Entry) -> None:
-        """Keep account of a job that an earlier run submitted."""

@@ -9,10 +9,6 @@ from pathlib import Path
 from snakemake_executor_plugin_submitit.clusters import ALIVE, Record
 from snakemake_executor_plugin_submitit.slurm import megabytes_of, seconds_of
 
-COLUMNS = (
-    *("rule", "jobs", "failed", "accounted", "cpu_efficiency", "memory_efficiency", "most_memory_mb"),
-    *("longest_seconds", "mean_seconds"),
-)
 PATIENCE = 30
 """Seconds that accounting may lag behind the jobs' ends."""
 
@@ -37,10 +33,11 @@ def write(path: Path, rules: Mapping[str, str], ask: Callable[[Iterable[str]], d
             break
         time.sleep(2)
     path.parent.mkdir(parents=True, exist_ok=True)
+    rows = table(rules, records)
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(table(rules, records))
+        writer.writerows(rows)
 
 
 def table(rules: Mapping[str, str], records: Mapping[str, Record]) -> list[dict]:
@@ -51,19 +48,20 @@ def table(rules: Mapping[str, str], records: Mapping[str, Record]) -> list[dict]
     """
     jobs = defaultdict(list)
     for job_id, rule in rules.items():
-        jobs[rule].append(records.get(job_id))
-    return [_row(rule, found) for rule, found in sorted(jobs.items())]
+        jobs[rule].append(job_id)
+    return [
+        _row(rule, ids, [records[job_id] for job_id in ids if job_id in records]) for rule, ids in sorted(jobs.items())
+    ]
 
 
-def _row(rule: str, found: list[Record | None]) -> dict:
-    known = [record for record in found if record is not None]
+def _row(rule: str, ids: list[str], known: list[Record]) -> dict:
     used, held = (sum(getattr(record, name) for record in known) for name in ("cpu_seconds", "core_seconds"))
     memory = [(megabytes_of(record.memory), megabytes_of(record.asked)) for record in known]
     memory = [(most, asked) for most, asked in memory if most is not None and asked]
     seconds = [seconds_of(record.elapsed) for record in known]
     return {
         "rule": rule,
-        "jobs": len(found),
+        "jobs": len(ids),
         "failed": sum(record.state != "COMPLETED" for record in known),
         "accounted": len(known),
         "cpu_efficiency": f"{used / held:.3f}" if held else "",

@@ -11,13 +11,14 @@ TAIL = 15
 """Lines of a failed job's log that its error shows."""
 
 
-def state_of(status: str | None, queued: str | None, record: Record | None) -> tuple[str, bool]:
+def state_of(status: str | None, queued: str | None, record: Record | None, accounts: bool) -> tuple[str, bool]:
     """Return the state in which a job ended, and whether that is sure already; "" while somebody says that it runs.
 
     Args:
         status: the exit status that it left, "TIMEOUT", or None.
         queued: its state as the queue says, if that still knows it.
-        record: its accounting, if there is any.
+        record: its accounting, if there is any (yet).
+        accounts: whether this cluster keeps accounts.
 
     """
     state = queued or (record.state if record else "")
@@ -33,9 +34,11 @@ def state_of(status: str | None, queued: str | None, record: Record | None) -> t
         return ("FAILED" if status is not None else "LOST (SLURM no longer knows it)"), False
     if state == "COMPLETED":
         return "COMPLETED, but the file that says so is not to be seen from here", False
-    if state in ("FAILED", "CANCELLED") and status in (None, "137") and record is not None:
+    if state in ("FAILED", "CANCELLED") and status in (None, "137") and accounts:
         # Without cgroups, SLURM's own watch kills what is beyond its memory, process after process, and calls that a
-        # failure; the last may have seen the first end.
+        # failure; the last may have seen the first end. Accounting tells, some seconds after the queue.
+        if record is None or record.state in ALIVE:
+            return state, False
         most, asked = megabytes_of(record.memory), megabytes_of(record.asked)
         state = f"OUT_OF_MEMORY (SLURM says {state})" if most and asked and most > asked else state
     return state, True
@@ -57,19 +60,16 @@ def explain(entry: Entry, state: str, status: str | None, record: Record | None)
         lines.append(f"memory {record.memory or 'unknown'} of {record.asked}, ran {record.elapsed} of {record.limit}")
     logs = sorted(Path(entry.log).glob(f"{entry.job_id}.*.log"))
     if logs:
-        lines += [f"log: {logs[-1]}", *tail(logs[-1:])]
+        lines += [f"log: {logs[-1]}", *tail(logs[-1])]
     elif entry.cluster == "slurm":
         wrapper = sorted(Path(entry.folder).glob(f"{entry.job_id}_*_log.*"))
-        if not wrapper:
-            lines.append(f"no log: it did not begin, or its node does not see {entry.folder}")
-        lines += tail(wrapper[-1:])
+        none = f"no log: it did not begin, or its node does not see {entry.folder}"
+        lines += tail(wrapper[-1]) if wrapper else [none]
     return "\n".join(lines) + "\n"
 
 
-def tail(paths: list[Path]) -> list[str]:
-    """Return the last lines of files, indented."""
-    lines: list[str] = []
-    for path in paths:
-        with contextlib.suppress(OSError):
-            lines += path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
-    return [f"    {line}" for line in lines]
+def tail(path: Path) -> list[str]:
+    """Return the last lines of a file, indented; none where it can't be read."""
+    with contextlib.suppress(OSError):
+        return [f"    {line}" for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]]
+    return []

@@ -49,19 +49,9 @@ class Journal:
                 continue
         return list(found.values())
 
-    def submitted(self, entries: list[Entry]) -> None:
-        """Note submissions."""
-        self._append([asdict(entry) for entry in entries])
-
-    def ended(self, entries: list[Entry]) -> None:
-        """Note that jobs were seen to end."""
-        self._append([{"cluster": entry.cluster, "ended": entry.job_id} for entry in entries])
-
-    def cancelled(self, entries: list[Entry]) -> None:
-        """Note that jobs were told to stop."""
-        self._append([{"cluster": entry.cluster, "cancelled": entry.job_id} for entry in entries])
-
-    def _append(self, lines: list[dict]) -> None:
+    def note(self, what: str, entries: list[Entry]) -> None:
+        """Note that jobs were "submitted", told to stop ("cancelled") or seen to end ("ended")."""
+        lines = [asdict(e) if what == "submitted" else {"cluster": e.cluster, what: e.job_id} for e in entries]
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
 

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +12,11 @@ from typing import Any
 import psutil
 import submitit
 
-from snakemake_executor_plugin_submitit.clusters import Record, Refused
+from snakemake_executor_plugin_submitit.clusters import Cluster, Refused
 from snakemake_executor_plugin_submitit.journal import Entry
 from snakemake_executor_plugin_submitit.node import GRACE, Command, deaf_to_the_terminal, exit_file
 from snakemake_executor_plugin_submitit.resources import BadResource, machine_needs
-
-POLL_SECONDS = 0.3
-"""Between two looks at our own processes."""
+from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 
 
 @dataclass(frozen=True)
@@ -32,22 +29,17 @@ class Slots:
     handle: submitit.Job | None = None
 
 
-class Local:
+class Local(Cluster):
     """This machine: a job starts when the cores and GPUs that it asks for are free, first come first served."""
 
     name = "local"
-    poll_seconds = POLL_SECONDS
 
-    def __init__(self, folder: Path, settings: Any, cores: int | None = None):
-        """Hand out `cores` (None: all that this process may use) and the GPUs that are visible."""
-        self.folder, self.settings = folder, settings
-        self.cores, self.gpus = cores or usable_cores(), visible_gpus()
+    def __init__(self, folder: Path, settings: ExecutorSettings):
+        """Hand out the cores that this process may use and the GPUs that are visible."""
+        super().__init__(folder, settings)
+        self.cores, self.gpus = usable_cores(), visible_gpus()
         self.running: dict[str, Slots] = {}
         self._lock = threading.Lock()
-
-    def largest(self) -> int:
-        """Return how many jobs one submission may hold: any number."""
-        return sys.maxsize
 
     def needs(self, resources: Mapping[str, Any], threads: int) -> dict[str, Any]:
         """Return the minutes, cores and GPUs of a job; without any GPU here, jobs run without."""
@@ -56,9 +48,9 @@ class Local:
             raise BadResource(f"gpu={found['gpus']}: this machine has {len(self.gpus)}")
         return found | {"gpus": found["gpus"] if self.gpus else 0, "cores": min(found["cores"], self.cores)}
 
-    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> list[str]:
-        """Start the first commands, as many as fit beside what runs."""
-        taken: list[str] = []
+    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> dict[str, dict]:
+        """Start the first commands, as many as fit beside what runs; each is given cores, and GPUs by name."""
+        taken: dict[str, dict] = {}
         with self._lock:
             for command in commands:
                 self.running = {job_id: slots for job_id, slots in self.running.items() if _runs(job_id, slots.folder)}
@@ -74,7 +66,7 @@ class Local:
                         break
                     raise Refused(f"cannot start it: {error.strerror}") from None
                 self.running[handle.job_id] = Slots(needs["cores"], gpus, str(self.folder), handle)
-                taken.append(handle.job_id)
+                taken[handle.job_id] = {"cores": needs["cores"], "gpus": list(gpus)}
         return taken
 
     def _start(self, command: Command, minutes: int) -> submitit.Job:
@@ -88,24 +80,18 @@ class Local:
         with deaf_to_the_terminal():
             return executor.submit(command)
 
-    def states(self, entries: Iterable[Entry]) -> dict[str, str]:
-        """Return RUNNING or FAILED for each job; one that succeeded has left that in its exit file."""
-        return {entry.job_id: "RUNNING" if _runs(entry.job_id, entry.folder) else "FAILED" for entry in entries}
+    def states(self, entries: Sequence[Entry]) -> dict[str, str]:
+        """Return RUNNING or FAILED for each job; one that succeeded has left that in its exit file.
 
-    def accounted(self, ids: Iterable[str]) -> dict[str, Record]:
-        """Return no records: nobody accounts here."""
-        return {}
-
-    def held(self, job_id: str) -> dict:
-        """Return the cores and GPUs of a job."""
-        slots = self.running.get(job_id)
-        return {} if slots is None else {"cores": slots.cores, "gpus": list(slots.gpus)}
-
-    def adopt(self, entry: Entry) -> None:
-        """Keep account of the cores and GPUs of a job that an earlier run started."""
+        One that an earlier run started, and that still runs, keeps its cores and GPUs.
+        """
+        states = {entry.job_id: "RUNNING" if _runs(entry.job_id, entry.folder) else "FAILED" for entry in entries}
         with self._lock:
-            held = {"cores": 1, "gpus": []} | entry.held
-            self.running[entry.job_id] = Slots(held["cores"], tuple(held["gpus"]), entry.folder)
+            for entry in entries:
+                if states[entry.job_id] == "RUNNING" and entry.job_id not in self.running:
+                    held = {"cores": 1, "gpus": ()} | entry.held
+                    self.running[entry.job_id] = Slots(held["cores"], tuple(held["gpus"]), entry.folder)
+        return states
 
     def cancel(self, ids: Iterable[str]) -> None:
         """End jobs and all that they started: TERM, then KILL for what is left."""
@@ -120,54 +106,29 @@ class Local:
                     one.kill()
 
 
-class Debug:
-    """This very process: one job after the other, its output and input the terminal's, so that a debugger works."""
+class Debug(Cluster):
+    """This very process: one job after the other, its output and input the terminal's, so that a debugger works.
+
+    Ctrl-C reaches the job itself, and what ran in an earlier run's process ended with it.
+    """
 
     name = "debug"
-    poll_seconds = POLL_SECONDS
-
-    def __init__(self, folder: Path, settings: Any):
-        """Keep exit statuses in `folder`."""
-        self.folder = folder
-        self.handles: list[submitit.Job] = []  # submitit names a job by its place in memory: none may be used twice
-
-    def largest(self) -> int:
-        """Return how many jobs one submission may hold: any number."""
-        return sys.maxsize
+    handles: tuple[submitit.Job, ...] = ()  # submitit names a job by its place in memory: none may be used twice
 
     def needs(self, resources: Mapping[str, Any], threads: int) -> dict[str, Any]:
         """Return what a job asks for; nobody limits it."""
         return machine_needs(resources, threads)
 
-    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> list[str]:
+    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> dict[str, dict]:
         """Run the first command to its end."""
-        handle = submitit.DebugExecutor(self.folder).submit(run_here, commands[0].command)
-        self.handles.append(handle)
+        handle = submitit.DebugExecutor(self.folder).submit(subprocess.call, ["bash", "-c", commands[0].command])
+        self.handles += (handle,)
         exit_file(self.folder, handle.job_id).write_text(str(handle.result()), encoding="utf-8")
-        return [handle.job_id]
+        return {handle.job_id: {}}
 
-    def states(self, entries: Iterable[Entry]) -> dict[str, str]:
+    def states(self, entries: Sequence[Entry]) -> dict[str, str]:
         """Return FAILED for each job: what was submitted has ended, and what succeeded has left that in its file."""
         return {entry.job_id: "FAILED" for entry in entries}
-
-    def accounted(self, ids: Iterable[str]) -> dict[str, Record]:
-        """Return no records."""
-        return {}
-
-    def cancel(self, ids: Iterable[str]) -> None:
-        """Do nothing: Ctrl-C reaches the job itself."""
-
-    def held(self, job_id: str) -> dict:
-        """Return nothing: one job at a time."""
-        return {}
-
-    def adopt(self, entry: Entry) -> None:
-        """Do nothing: what ran in an earlier run's process ended with it."""
-
-
-def run_here(command: str) -> int:
-    """Run a shell command, its input and output ours; return its exit status."""
-    return subprocess.run(["bash", "-c", command]).returncode
 
 
 def usable_cores() -> int:

@@ -10,6 +10,10 @@ from typing import Any
 
 DEFAULT_RUNTIME = 60
 """Minutes that a job gets which names no runtime."""
+OPTIONS = {"slurm_partition": "partition", "slurm_account": "account", "slurm_qos": "qos"} | {
+    name: name for name in ("qos", "constraint", "gres")
+}
+"""Resources that reach sbatch as they are, and its options."""
 
 
 class BadResource(Exception):  # noqa: N818 - the message says what is bad
@@ -40,16 +44,7 @@ def sbatch_parameters(resources: Mapping[str, Any], threads: int) -> dict[str, A
         found["mem"] = f"{_whole(resources, 'mem_mb', least=1)}M"
     if resources.get("tasks_per_node"):
         found["ntasks_per_node"] = _whole(resources, "tasks_per_node", least=1)
-    for name, option in (
-        ("slurm_partition", "partition"),
-        ("slurm_account", "account"),
-        ("slurm_qos", "qos"),
-        ("qos", "qos"),
-        ("constraint", "constraint"),
-        ("gres", "gres"),
-    ):
-        if resources.get(name):
-            found[option] = str(resources[name])
+    found |= {option: str(resources[name]) for name, option in OPTIONS.items() if resources.get(name)}
     extra = _extra(resources.get("slurm_extra", ""))
     if resources.get("tasks"):
         extra["ntasks"] = _whole(resources, "tasks", least=1)

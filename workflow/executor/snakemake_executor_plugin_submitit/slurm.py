@@ -9,16 +9,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import submitit
 
-from snakemake_executor_plugin_submitit.clusters import HOPELESS, Outage, Record, Refused
+from snakemake_executor_plugin_submitit.clusters import HOPELESS, Cluster, Outage, Record, Refused
 from snakemake_executor_plugin_submitit.journal import Entry
 from snakemake_executor_plugin_submitit.node import Command, deaf_to_the_terminal
 from snakemake_executor_plugin_submitit.resources import sbatch_parameters
+from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 
 TRANSIENT = (
     *("Socket timed out", "Unable to contact slurm controller", "temporarily unable", "Connection refused"),
@@ -33,23 +35,25 @@ LEAKING = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
 """Beginnings of variables that change what SLURM's commands do."""
 CHUNK = 200
 """Jobs that one call names."""
-FIELDS = "JobID,State,ExitCode,Elapsed,Timelimit,MaxRSS,ReqMem,TotalCPU,CPUTimeRAW"
+FIELDS = "JobID,State,Elapsed,Timelimit,MaxRSS,ReqMem,TotalCPU,CPUTimeRAW"
 
 _SUBMITTING = threading.Lock()
 """Held while our own environment is changed: the scheduler submits in one thread, what waited in another."""
 
 
-class Slurm:
+class Slurm(Cluster):
     """The cluster whose login node this is."""
 
     name = "slurm"
+    accounts = True
 
-    def __init__(self, folder: Path, settings: Any):
+    def __init__(self, folder: Path, settings: ExecutorSettings):
         """Submit from `folder`, which the nodes see too. Raises Refused where this is no login node."""
         for program in ("srun", "sbatch", "squeue", "scancel"):
             if shutil.which(program) is None:
                 raise Refused(f"no {program} on PATH: this is no SLURM login node (--submitit-cluster local runs here)")
-        self.folder, self.settings, self.poll_seconds = folder, settings, settings.poll_seconds
+        super().__init__(folder, settings)
+        self.poll_seconds = settings.poll_seconds
 
     @cache  # noqa: B019 - there is one Slurm a run
     def largest(self) -> int:
@@ -64,8 +68,8 @@ class Slurm:
         """Return the parameters of `submitit.SlurmExecutor` for a job."""
         return sbatch_parameters(resources, threads)
 
-    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> list[str]:
-        """Submit commands as one array, all or none."""
+    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> dict[str, dict]:
+        """Submit commands as one array, all or none; SLURM itself keeps account of what each was given."""
         parameters = dict(needs)
         extra = parameters.pop("additional_parameters", {})
         signalled: dict[str, Any] = {"requeue": True}
@@ -87,7 +91,7 @@ class Slurm:
                     array_parallelism=self.settings.max_running,
                     additional_parameters=signalled | extra,
                 )
-                return [handle.job_id for handle in executor.submit_array(commands)]
+                return {handle.job_id: {} for handle in executor.submit_array(commands)}
         except Exception as error:  # of sbatch, whatever submitit makes of it: these jobs', not the workflow's
             for path in [*self.folder.glob("*.pkl"), *self.folder.glob(".submission_file_*")]:
                 if "_" not in path.stem or path.name.startswith("."):  # no job's yet
@@ -96,7 +100,7 @@ class Slurm:
             later, too_many = (any(said in reason for said in words) for words in (TRANSIENT, LIMITS))
             raise Refused(reason, later, too_many) from None
 
-    def states(self, entries: Iterable[Entry]) -> dict[str, str]:
+    def states(self, entries: Sequence[Entry]) -> dict[str, str]:
         """Return the state of each of the user's jobs and array tasks that SLURM's controller still knows."""
         words = ("--noheader", "--array", "--all", f"--user={os.getuid()}", "--states=all", "--format=%i|%T|%r")
         return parse_squeue(ask("squeue", *words))
@@ -119,13 +123,6 @@ class Slurm:
                 outages.append(outage)
         if outages:
             raise outages[0]
-
-    def held(self, job_id: str) -> dict:
-        """Return nothing: SLURM keeps account."""
-        return {}
-
-    def adopt(self, entry: Entry) -> None:
-        """Do nothing: SLURM keeps account."""
 
 
 def scrubbed_environment() -> dict[str, str]:
@@ -167,20 +164,23 @@ def parse_squeue(text: str) -> dict[str, str]:
 
 
 def parse_sacct(text: str) -> dict[str, Record]:
-    """Read lines of FIELDS: one a job, and one a step, which has the memory. A requeued job's last line counts."""
+    """Read lines of FIELDS: one a job, and one a step, which has the memory. A requeued job's last line counts.
+
+    A job without a time limit is left out: accounting does not know all of it yet, e.g. "16?" for the memory it asked.
+    """
     found: dict[str, Record] = {}
     for line in text.splitlines():
         fields = line.strip().split("|")
         if len(fields) != FIELDS.count(",") + 1:
             continue
-        name, state, exit_code, elapsed, limit, memory, asked, cpu, cores = fields
+        name, state, elapsed, limit, memory, asked, cpu, cores = fields
         job, _, step = name.partition(".")
-        state = state.split()[0] if state else ""  # "CANCELLED by 0"
-        if not step:
+        if limit and not step:
+            state = state.partition(" ")[0]  # "CANCELLED by 0"
             memory = found[job].memory if job in found else ""
-            found[job] = Record(state, exit_code, elapsed, limit, memory, asked, seconds_of(cpu), float(cores or 0))
-        elif memory and job in found:
-            found[job] = Record(**(found[job].__dict__ | {"memory": memory}))
+            found[job] = Record(state, elapsed, limit, memory, asked, seconds_of(cpu), float(cores or 0))
+        elif step and memory and job in found:
+            found[job] = replace(found[job], memory=memory)
     return found
 
 

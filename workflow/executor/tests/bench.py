@@ -18,9 +18,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.conftest import ROOT
-from tests.slurm.private import PrivateSlurm, why_not
+from heads import PLUGIN
+from private_slurm import PrivateSlurm, why_not
 
+ROOT = PLUGIN.parents[1]
 PEER = ROOT / ".venv" / "bench"
 ETC = Path("/etc/slurm")
 LONGEST = 1800
@@ -114,27 +115,24 @@ def main() -> int:
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[PrivateSlurm]:
     """Start a private SLURM whose configuration is in /etc/slurm too, where there is none."""
-    cluster, links = PrivateSlurm(folder, max_array_size=1001), []
-    folder.mkdir(parents=True)
-    try:
-        cluster.start()
-        for name in ("slurm.conf", "gres.conf"):
-            ETC.mkdir(exist_ok=True)
-            if not (ETC / name).exists():
-                (ETC / name).symlink_to(folder / name)
-                links.append(ETC / name)
-        yield cluster
-    finally:
-        for link in links:
-            link.unlink()
-        cluster.stop()
+    ETC.mkdir(exist_ok=True)
+    with PrivateSlurm(folder, max_array_size=1001) as cluster:
+        links = [ETC / name for name in ("slurm.conf", "gres.conf") if not (ETC / name).exists()]
+        try:
+            for link in links:
+                link.symlink_to(folder / link.name)
+            yield cluster
+        finally:
+            for link in links:
+                link.unlink()
 
 
 def trivial(cluster: PrivateSlurm, folder: Path, contender: str, words: list[str], jobs: int) -> dict:
     """Run `jobs` trivial jobs; return what that took, or why it did not work."""
-    if "submitit" not in contender and not (PEER / "snakemake_executor_plugin_slurm").is_dir():
+    peer = "submitit" not in contender
+    if peer and not (PEER / "snakemake_executor_plugin_slurm").is_dir():
         return {"note": "not installed: make .venv/bench"}
-    if "submitit" not in contender and (ETC / "slurm.conf").resolve().parent != cluster.folder:
+    if peer and (ETC / "slurm.conf").resolve().parent != cluster.folder:
         return {"note": f"{ETC}/slurm.conf is not ours: its jobs would look there"}
     place = folder / f"run-{list(CONTENDERS).index(contender)}"
     calls = Calls(place, cluster.environment["PATH"])
@@ -142,12 +140,11 @@ def trivial(cluster: PrivateSlurm, folder: Path, contender: str, words: list[str
     (place / "Snakefile").write_text(TRIVIAL.format(jobs=jobs, python=sys.executable, script=place / "overhead.py"))
     command = [sys.executable, "-m", "snakemake", *words, "--jobs", str(2 * jobs)]
     began = time.time()
-    environment = surroundings(cluster, calls, peer="submitit" not in contender)
     with (place / "said").open("w") as said:
         try:
-            status = subprocess.run(
-                command, cwd=place, env=environment, stdout=said, stderr=said, timeout=LONGEST
-            ).returncode
+            status = subprocess.call(
+                command, cwd=place, env=surroundings(cluster, calls, peer), stdout=said, stderr=said, timeout=LONGEST
+            )
         except subprocess.TimeoutExpired:
             status = "none (too long)"
     ended = time.time()
@@ -197,7 +194,7 @@ def large(cluster: PrivateSlurm, folder: Path) -> dict:
 
 def surroundings(cluster: PrivateSlurm, calls: Calls, peer: bool = False) -> dict[str, str]:
     """Return the environment of a run whose calls are counted. The peer calls scontrol where it is only imported."""
-    plugins = str(PEER if peer else ROOT / "workflow" / "executor")
+    plugins = str(PEER if peer else PLUGIN)
     return cluster.environment | {"PATH": f"{calls.bin}:{cluster.environment['PATH']}", "PYTHONPATH": plugins}
 
 

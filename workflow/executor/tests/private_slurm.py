@@ -1,13 +1,20 @@
-"""A private SLURM on loopback in one folder: munge, MariaDB, slurmdbd, slurmctld and two slurmd. Root, no container."""
+"""A private SLURM on loopback in one folder: munge, MariaDB, slurmdbd, slurmctld and two slurmd. Root, no container.
 
+python private_slurm.py COMMAND ...    runs a command on one, then shows what accounting says of its jobs
+"""
+
+import contextlib
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Self
 
 PROGRAMS = ("munged", "mariadbd", "mariadb-install-db", "slurmdbd", "slurmctld", "slurmd", "sbatch", "sacctmgr")
 PACKAGES = "slurm-wlm slurmdbd mariadb-server munge"
@@ -23,12 +30,14 @@ def why_not() -> str | None:
 
 
 class PrivateSlurm:
-    """A cluster of two nodes, n1 and n2, with the partitions `main` and (higher priority) `urgent`."""
+    """A cluster of two nodes, n1 and n2, with the partitions `main` and (higher priority) `urgent`; a context manager.
+
+    There are no cgroups: it is SLURM itself that watches memory.
+    """
 
     def __init__(self, folder: Path, kill_beyond_memory: bool = False, max_array_size: int = 61):
-        """Keep everything in `folder`; nothing is started yet. There are no cgroups: SLURM itself watches memory."""
-        self.folder = folder
-        self.max_array_size = max_array_size
+        """Keep everything in `folder`; nothing is started yet."""
+        self.folder, self.max_array_size = folder, max_array_size
         self.gather = "JobAcctGatherParams=OverMemoryKill\n" if kill_beyond_memory else ""
         self.processes: dict[str, subprocess.Popen] = {}
         self.environment = os.environ | {
@@ -36,8 +45,23 @@ class PrivateSlurm:
             "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin",
         }
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         """Start all daemons and wait, at most half a minute each, until the nodes are idle."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the jobs that a failed test left behind, which would outlive the daemons, and stop all daemons."""
+        self.run("scancel", "--user=root")
+        with contextlib.suppress(TimeoutError):
+            self.wait_for(lambda: not self.run("squeue", "-h"))
+        self.stop()
+
+    def _start(self) -> None:
         for name in ("state", "spool-n1", "spool-n2", "log", "db", "run"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self._munge()
@@ -47,12 +71,7 @@ class PrivateSlurm:
         self.daemon("slurmctld", "slurmctld", "-D")
         for node in ("n1", "n2"):
             self.daemon(node, "slurmd", "-D", "-N", node)
-        self.wait_for(lambda: self.run("sinfo", "-h", "-o", "%T").split() == ["idle"] * 2 or "idle" in self.idle())
-
-    def idle(self) -> str:
-        """Return "idle" when both nodes are."""
-        states = self.run("sinfo", "-h", "-N", "-o", "%T").split()
-        return "idle" if states and set(states) == {"idle"} else ""
+        self.wait_for(lambda: set(self.run("sinfo", "-h", "-N", "-o", "%T").split()) == {"idle"})
 
     def stop(self, *names: str) -> None:
         """Stop the daemons named, or all of them, the last started first."""
@@ -175,3 +194,18 @@ def answers(port: int) -> bool:
     """Tell whether something listens at `port` of the loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def main(command: list[str]) -> int:
+    """Run a command on a private SLURM, print what accounting says, and return the command's exit status."""
+    if (reason := why_not()) is not None:
+        print(f"no private SLURM: {reason}", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory(prefix="slurm-") as folder, PrivateSlurm(Path(folder)) as cluster:
+        status = subprocess.run(command, env=cluster.environment).returncode
+        print(cluster.run("sacct", "-X", "--format=JobID%12,JobName%60,State%12,Elapsed,AllocCPUS,ReqMem,NodeList"))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,12 +1,16 @@
 """The parts of the executor that need no cluster."""
 
+import ast
 import os
+import sys
 import threading
 import time
+import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from heads import PLUGIN
 from snakemake_executor_plugin_submitit import clusters, efficiency, slurm
 from snakemake_executor_plugin_submitit.batch import Batch, Member
 from snakemake_executor_plugin_submitit.clusters import Refused
@@ -57,18 +61,20 @@ def test_bad_resources_are_one_line(asked, said):
 
 
 ACCOUNTING = """\
-7_1|CANCELLED by 0|0:15|00:00:04|00:05:00||300M|00:01.500|8
-7_1.batch|CANCELLED|0:15|00:00:04||812K||00:01.500|8
-8|COMPLETED|0:0|1-00:01:00|2-00:00:00||1G|12:00:30|345840
-8.batch|COMPLETED|0:0|1-00:01:00||0.50G||12:00:30|345840
+7_1|CANCELLED by 0|00:00:04|00:05:00||300M|00:01.500|8
+7_1.batch|CANCELLED|00:00:04||812K||00:01.500|8
+8|COMPLETED|1-00:01:00|2-00:00:00||1G|12:00:30|345840
+8.batch|COMPLETED|1-00:01:00||0.50G||12:00:30|345840
 this line is cut sho
-9|OUT_OF_MEMORY|0:125|00:01:00|00:05:00||2Gn||60
+9|OUT_OF_MEMORY|00:01:00|00:05:00||2Gn||60
+10|FAILED|00:00:01|||16?||2
+10.batch|CANCELLED by 0|00:00:01||61432K||00:00.100|2
 """
 
 
 def test_accounting_is_read_with_the_memory_of_its_steps():
     found = slurm.parse_sacct(ACCOUNTING)
-    assert found["7_1"] == clusters.Record("CANCELLED", "0:15", "00:00:04", "00:05:00", "812K", "300M", 1.5, 8)
+    assert found["7_1"] == clusters.Record("CANCELLED", "00:00:04", "00:05:00", "812K", "300M", 1.5, 8)
     assert found["9"].state == "OUT_OF_MEMORY" and set(found) == {"7_1", "8", "9"}
     assert slurm.parse_squeue("7|PENDING|Priority\n8|RUNNING|None\n") == {"7": "PENDING", "8": "RUNNING"}
     assert slurm.parse_squeue("9|PENDING|PartitionConfig") == {"9": "HOPELESS: PartitionConfig"}
@@ -149,9 +155,9 @@ def test_the_journal_knows_what_is_open_even_after_a_torn_line(tmp_path):
     journal = Journal(tmp_path / "deep" / "journal.jsonl")
     assert journal.open_entries() == []
     a, b, c = entry("a", "1_0"), entry("b", "1_1"), entry("c", "1_2")
-    journal.submitted([a, b, c])
-    journal.ended([a])
-    journal.cancelled([c])
+    journal.note("submitted", [a, b, c])
+    journal.note("ended", [a])
+    journal.note("cancelled", [c])
     with journal.path.open("a") as file:
         file.write('{"key": "x", "job_')
     assert Journal(journal.path).open_entries() == [b, replace(c, cancelled=True)]
@@ -162,9 +168,9 @@ def test_the_journal_knows_what_is_open_even_after_a_torn_line(tmp_path):
 def test_a_number_that_comes_again_is_another_job(tmp_path):
     journal = Journal(tmp_path / "journal.jsonl")
     first, again = entry("a", "4711", "local"), entry("b", "4711", "local")
-    journal.submitted([first])
-    journal.ended([first])
-    journal.submitted([again])
+    journal.note("submitted", [first])
+    journal.note("ended", [first])
+    journal.note("submitted", [again])
     assert journal.open_entries() == [again]
 
 
@@ -172,6 +178,8 @@ def test_a_number_that_comes_again_is_another_job(tmp_path):
     ("status", "queued", "state", "expected"),
     [
         ("1", "FAILED", None, ("FAILED", True)),
+        ("137", "FAILED", None, ("FAILED", False)),  # accounting, which lags behind, may say that it was its memory
+        (None, "FAILED", "RUNNING", ("FAILED", False)),
         ("TIMEOUT", None, None, ("TIMEOUT", True)),
         (None, "NODE_FAIL", None, ("NODE_FAIL", True)),
         (None, None, "RUNNING", ("", False)),  # the queue hides it, accounting does not
@@ -183,13 +191,15 @@ def test_a_number_that_comes_again_is_another_job(tmp_path):
     ],
 )
 def test_an_end_is_told_from_what_is_known(status, queued, state, expected):
-    assert state_of(status, queued, None if state is None else clusters.Record(state)) == expected
+    record = None if state is None else clusters.Record(state)
+    assert state_of(status, queued, record, accounts=True) == expected
+    assert state_of("137", "FAILED", None, accounts=False) == ("FAILED", True)
 
 
 @pytest.mark.parametrize(("status", "killed"), [(None, True), ("137", True), ("1", False)])
 def test_a_job_killed_beyond_its_memory_is_called_that(status, killed):
     record = clusters.Record("FAILED", memory="661548K", asked="200M")
-    state, sure = state_of(status, None, record)
+    state, sure = state_of(status, None, record, accounts=True)
     assert sure and state == ("OUT_OF_MEMORY (SLURM says FAILED)" if killed else "FAILED")
 
 
@@ -197,3 +207,17 @@ def test_what_the_wrapper_said_is_shown_where_there_is_no_log(tmp_path):
     (tmp_path / "7_0_log.out").write_text("ModuleNotFoundError: No module named 'submitit'\n")
     said = explain(Entry("slurm", "key", "7", str(tmp_path), str(tmp_path / "logs")), "FAILED", None, None)
     assert said.startswith("slurm job 7: FAILED\n") and "No module named 'submitit'" in said
+
+
+def test_the_wheel_holds_the_plugin_and_nothing_of_a_workflow(tmp_path):
+    builder = pytest.importorskip("hatchling.builders.wheel").WheelBuilder(str(PLUGIN))
+    (wheel,) = builder.build(directory=str(tmp_path), versions=["standard"])
+    names = zipfile.ZipFile(wheel).namelist()
+    package = "snakemake_executor_plugin_submitit"
+    assert {name.split("/")[0] for name in names} == {package, f"{package}-{builder.metadata.version}.dist-info"}
+    sources = [ast.parse(path.read_text()) for path in (PLUGIN / package).glob("*.py")]
+    nodes = [node for source in sources for node in ast.walk(source)]
+    imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    needed = {"psutil", "snakemake_interface_common", "snakemake_interface_executor_plugins", "submitit"}
+    assert {name.split(".")[0] for name in imported} - set(sys.stdlib_module_names) == needed | {package}

@@ -1,0 +1,37 @@
+"""Snakemake with this executor, started as a user does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PLUGIN = Path(__file__).parents[1]
+
+
+class Head:
+    """Snakemake with this executor in a folder of its own, `place`, started as a user does."""
+
+    def __init__(self, place: Path, environment: dict[str, str], *words: str):
+        self.place, self.environment = place, environment | {"PYTHONPATH": str(PLUGIN)}
+        self.words = ["--executor", "submitit", "--latency-wait", "5", *words]
+
+    def start(self, *words: str, **changes) -> subprocess.Popen:
+        """Start a head; `changes` to Popen, and environment variables in capitals."""
+        env = self.environment | {name: changes.pop(name) for name in list(changes) if name.isupper()}
+        command = [sys.executable, "-m", "snakemake", *self.words, *words]
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=self.place, env=env, **pipes | changes)
+
+    def run(self, *words: str, **changes) -> tuple[int, str]:
+        """Return a head's exit status and all that it printed."""
+        head = self.start(*words, **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | changes)
+        return ended(head)
+
+
+def ended(head: subprocess.Popen, seconds: float = 150) -> tuple[int, str]:
+    """Wait for a head; return its exit status and what it said."""
+    try:
+        said, complained = head.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        head.kill()
+        raise
+    return head.returncode, (said or "") + (complained or "")

@@ -18,13 +18,13 @@ from pagoda.data.dataset import Split
 from pagoda.device import pick_device
 from pagoda.errors import BadInput
 from pagoda.log import Progress
-from pagoda.maths.ascent import ascend, log_score, split_half
 from pagoda.maths.ball import norms
 from pagoda.maths.seeds import class_seeds, noise_seeds
 from pagoda.memory import MicroBatch
 from pagoda.nets.model import Loaded, check_fits, load_model
 from pagoda.run.command import main, option
 from pagoda.run.fingerprint import fingerprint
+from pagoda.smoothed import Smoothed
 
 STARTS = ("images", "seeds", "noise")
 """The first test images of other classes; draws from the target class's Gaussian; uniform noise."""
@@ -77,36 +77,29 @@ def _ascend(
 ) -> Ascent:
     """Ascend from `sources` (pictures, numbers, labels), with at most `batch` noisy images at once."""
     source, index, label = sources
-    device, classes = source.device, model.identity.classes
-    target = torch.full((len(source),), classes.index(config.target), device=device)
-    kept: dict[int, Tensor] = {}
-    wanted = frame_steps(config.steps, config.frames)
-    progress = Progress(name, config.steps, "steps")
-
-    def watch(done: int, x: Tensor) -> None:
-        if done in wanted:
-            kept[done] = (x * 255).round().to(torch.uint8).cpu()
-        if done:
-            progress.advance()
-
+    smoothed, target = Smoothed(model, config.sigma), model.identity.classes.index(config.target)
     key = (config.seed, "ascend", config.sigma, config.target)
-    shared = {"sigma": config.sigma, "batch": batch}
-    end, log_path = ascend(
-        *(model.classifier, source, target),
-        epsilon=config.epsilon,
-        step=config.step * config.epsilon,
-        steps=config.steps,
-        draws=config.draws,
-        key=key,
-        watch=watch,
-        **shared,
-    )
-    if not (end.isfinite().all() and log_path.isfinite().all()):
-        raise BadInput(f"{name}: p_t is not finite; is {config.model} diverged?")
+    progress = Progress(name, config.steps, "steps")
+    try:
+        found = smoothed.ascend(
+            source,
+            target,
+            epsilon=config.epsilon,
+            steps=config.steps,
+            step=config.step,
+            draws=config.draws,
+            frames=config.frames,
+            batch=batch,
+            seed=key,
+            watch=lambda done: progress.advance(),
+        )
+    except FloatingPointError as error:
+        raise BadInput(f"{name}: {error}; is {config.model} diverged?") from None
     before, after = (
-        log_score(model.classifier, x, target, draws=config.check_draws, key=(*key, "check", when), **shared).exp()
-        for when, x in (("before", source), ("after", end))
+        smoothed.score(x, target, draws=config.check_draws, batch=batch, seed=(*key, "check", when))
+        for when, x in (("before", source), ("after", found.end))
     )
+    agreement = smoothed.split_half(source, target, draws=config.draws, batch=batch, seed=(*key, "split half"))
     return Ascent(
         settings=Settings(
             model=config.model.parent.name,
@@ -120,27 +113,23 @@ def _ascend(
             draws=config.draws if config.sigma else 1,
             check_draws=config.check_draws if config.sigma else 1,
             seed=config.seed,
-            classes=classes,
-            device=device.type,
+            classes=model.identity.classes,
+            device=source.device.type,
             data=test.description.fingerprint,
             code=fingerprint("steps.ascend"),
             start=config.start,
         ),
         source=source.cpu().numpy(),
-        end=end.cpu().numpy(),
-        frames=torch.stack([kept[done] for done in wanted]).numpy(),
-        frame_steps=np.array(wanted),
+        end=found.end.cpu().numpy(),
+        frames=found.frames.numpy(),
+        frame_steps=np.array(found.frame_steps),
         index=index.numpy(),
         label=label.numpy(),
-        p_path=log_path.exp().cpu().numpy(),
+        p_path=found.p_path.cpu().numpy(),
         p_before=before.cpu().numpy(),
         p_after=after.cpu().numpy(),
-        norm=norms(end - source).cpu().numpy(),
-        split_half=split_half(
-            *(model.classifier, source, target), draws=config.draws, key=(*key, "split half"), **shared
-        )
-        .cpu()
-        .numpy(),
+        norm=norms(found.end - source).cpu().numpy(),
+        split_half=agreement.cpu().numpy(),
     )
 
 
@@ -160,11 +149,6 @@ def _sources(config: Config, test: Split, number: int, device: torch.device) -> 
         raise BadInput(f"class {config.target!r} has {len(places)} training picture: its Gaussian needs 2")
     pictures = (part.to(device) for part in train.parts(places))
     return class_seeds(pictures, config.images, key), index, torch.full_like(index, number)
-
-
-def frame_steps(steps: int, frames: int) -> list[int]:
-    """Return after how many steps a frame is kept: `frames` numbers from 0 to `steps`, evenly spread, none twice."""
-    return sorted({round(k * steps / max(1, frames - 1)) for k in range(frames)} | {0, steps})
 
 
 def _check(config: Config) -> None:

@@ -12,12 +12,11 @@ import torch
 
 from pagoda.data.dataset import Split
 from pagoda.device import pick_device, pick_precision
-from pagoda.errors import BadInput
 from pagoda.files import write_text
 from pagoda.log import logger
 from pagoda.maths.confidence import interval
 from pagoda.maths.randomness import generator
-from pagoda.nets.importers import FORMATS, fit, read_checkpoint
+from pagoda.nets.importers import FORMATS, fit, normalisation, read_checkpoint
 from pagoda.nets.model import Identity, load_model, save_model
 from pagoda.nets.objectives import Objective
 from pagoda.run.command import main, option
@@ -54,8 +53,8 @@ def run(config: Config) -> dict:
     device = pick_device()
     test = Split(config.data, "test")
     data = test.description
-    weights, normalisation = read_checkpoint(config.checkpoint, config.format, config.trusted)
-    mean, std = _normalisation(config, normalisation, data.channels)
+    weights, found = read_checkpoint(config.checkpoint, config.format, config.trusted)
+    mean, std = normalisation(config.checkpoint, found, config.mean, config.std, data.channels)
     options = {} if config.width is None else {"width": config.width}
     network = fit(config.checkpoint, weights, config.architecture, len(data.classes), data.channels, **options)
     values = (config.sigma, config.epsilon, config.attack_steps, config.attack_step, config.draws, config.warmup)
@@ -79,23 +78,6 @@ def run(config: Config) -> dict:
     write_text(config.out.with_name("history.csv"), "epoch\n")  # it was not trained here
     write_text(config.out.with_name("summary.json"), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return summary
-
-
-def _normalisation(
-    config: Config, found: tuple[tuple[float, ...], tuple[float, ...]] | None, channels: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    asked = (config.mean, config.std) if config.mean and config.std else None
-    if found and asked and found != asked:
-        raise BadInput(f"{config.checkpoint} holds mean {found[0]} and std {found[1]}: leave mean and std out")
-    chosen = found or asked
-    if chosen is None:
-        raise BadInput(
-            f"{config.checkpoint} does not hold the normalisation of its pictures: give mean and std (std 1 where its "
-            "authors only centred them)"
-        )
-    if {len(chosen[0]), len(chosen[1])} != {channels}:
-        raise BadInput(f"mean {chosen[0]} and std {chosen[1]}: the pictures have {channels} channels")
-    return chosen
 
 
 def _accuracies(config: Config, test: Split, device: torch.device) -> dict:

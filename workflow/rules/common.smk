@@ -25,7 +25,7 @@ from pagoda.run.fingerprint import fingerprint
 from pagoda.run.warm import warm
 from pagoda.run.settings import certified_views, check_config, class_in_path, model_name, view_path
 
-RESERVED = ("all", "unknown_target", "fetch", "train", "certify", "certificates", "certified_accuracy", "predict")
+RESERVED = ("all", "unknown_target", "fetch", "train", "certify", "gather", "certified_accuracy", "predict")
 RESERVED += ("ascend", "align", "align_summary", "gradients", "measures", "gallery")
 RESERVED += ("montage_headline", "montage_eps", "montage_class", "montage_ladder", "montage_sweep")
 RESERVED += ("montage_synthesis", "montage_animation")

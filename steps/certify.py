@@ -30,20 +30,8 @@ from pagoda.run.fingerprint import fingerprint
 from pagoda.run.lock import sole_writer
 from pagoda.smoothed import Smoothed
 
-COLUMNS = (
-    "idx",
-    "label",
-    "predict",
-    "radius",
-    "correct",
-    "time",
-    "successes",
-    "draws",
-    "lower",
-    "alpha",
-    "mode",
-    "stop",
-)
+PUBLIC = ("idx", "label", "predict", "radius", "correct", "time")
+COLUMNS = (*PUBLIC, "successes", "draws", "lower", "alpha", "mode", "stop")
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,7 @@ rule gather:
     params:
         code=fingerprint("steps.gather"),
     shell:
-        "python -m steps.gather --tables {input.tables:q} --out {output.table:q}"
-        " --code {params.code} --log {log:q}"
+        "python -m steps.gather --tables {input.tables:q} --out {output.table:q} --code {params.code} --log {log:q}"
 
 
 rule certified_accuracy:

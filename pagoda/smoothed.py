@@ -7,6 +7,9 @@ A base classifier f (any network), smoothed by noise on the pixels, is the smoot
 
 with noise ~ N(0, sigma^2 I). Gradients of p_t align with what people see; certificates say how far g is constant.
 
+The steps of the pipeline call the same functions of `pagoda.maths`, each only its own: what a step imports is what an
+edit reruns.
+
 Sources: Cohen, Rosenfeld & Kolter 2019 (arXiv 1902.02918); Salman et al. 2019 (arXiv 1906.04584); Kaur, Cohen & Lipton
 2019 (arXiv 1910.08640).
 """

@@ -25,14 +25,15 @@ from pagoda.errors import BadInput
 from pagoda.files import replacing, write_text
 from pagoda.log import Progress, logger
 from pagoda.maths.alignment import contrastive_cosine, high_frequency_fraction, radial_spectrum, saliency_cosine
+from pagoda.maths.ascent import log_score_and_gradient
 from pagoda.maths.ball import cosine, norms
 from pagoda.maths.confidence import interval
+from pagoda.maths.noise import Noise
 from pagoda.memory import MicroBatch
 from pagoda.nets.judges import JUDGES, Judges, fit_judges, shrunk
 from pagoda.nets.model import Loaded, check_fits, load_model
 from pagoda.run.command import main, option
 from pagoda.run.fingerprint import fingerprint
-from pagoda.smoothed import Smoothed
 
 SHOWN = 4
 """How many images' gradients the .npz holds."""
@@ -118,7 +119,7 @@ class Gradients:
 
     def __init__(self, config: Config, model: Loaded, train: Split, sources: ViewSources, device: torch.device):
         """Take the mean of each class: of all, or, where pictures are files, of those that the ascents name."""
-        self.config, self.smoothed, self.device = config, Smoothed(model, config.sigma), device
+        self.config, self.classifier, self.device = config, model.classifier, device
         self.classes, self.shape = model.identity.classes, sources.shape
         named = sources.targets | {self.classes[k] for k in sources.label.tolist()}
         everything = train.pixels is not None or len(named) < 2
@@ -171,7 +172,8 @@ class Gradients:
         }
 
     def _gradient(self, x: Tensor, classes: Tensor, key: tuple) -> Tensor:
-        return self.smoothed.gradient(x, classes, draws=self.config.draws, batch=self.config.batch, seed=key)
+        noise = Noise(self.config.sigma, self.config.draws, self.config.batch, key)
+        return log_score_and_gradient(self.classifier, x, classes, noise)[1]
 
 
 def _sources(config: Config, model: Loaded) -> ViewSources:

@@ -6,7 +6,7 @@ along the way and after.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +18,14 @@ from pagoda.data.dataset import Split
 from pagoda.device import pick_device
 from pagoda.errors import BadInput
 from pagoda.log import Progress
+from pagoda.maths.ascent import ascend, log_score, split_half
 from pagoda.maths.ball import norms
+from pagoda.maths.noise import Noise
 from pagoda.maths.seeds import class_seeds, noise_seeds
 from pagoda.memory import MicroBatch
 from pagoda.nets.model import Loaded, check_fits, load_model
 from pagoda.run.command import main, option
 from pagoda.run.fingerprint import fingerprint
-from pagoda.smoothed import Smoothed
 
 STARTS = ("images", "seeds", "noise")
 """The first test images of other classes; draws from the target class's Gaussian; uniform noise."""
@@ -77,29 +78,28 @@ def _ascend(
 ) -> Ascent:
     """Ascend from `sources` (pictures, numbers, labels), with at most `batch` noisy images at once."""
     source, index, label = sources
-    smoothed, target = Smoothed(model, config.sigma), model.identity.classes.index(config.target)
-    key = (config.seed, "ascend", config.sigma, config.target)
+    base, number = model.classifier, model.identity.classes.index(config.target)
+    target = torch.full((len(source),), number, device=source.device)
+    noise = Noise(config.sigma, config.draws, batch, (config.seed, "ascend", config.sigma, config.target))
+    check = replace(noise, draws=config.check_draws)
     progress = Progress(name, config.steps, "steps")
     try:
-        found = smoothed.ascend(
+        found = ascend(
+            base,
             source,
             target,
+            noise,
             epsilon=config.epsilon,
+            step=config.step * config.epsilon,
             steps=config.steps,
-            step=config.step,
-            draws=config.draws,
             frames=config.frames,
-            batch=batch,
-            seed=key,
             watch=lambda done: progress.advance(),
         )
     except FloatingPointError as error:
         raise BadInput(f"{name}: {error}; is {config.model} diverged?") from None
-    before, after = (
-        smoothed.score(x, target, draws=config.check_draws, batch=batch, seed=(*key, "check", when))
-        for when, x in (("before", source), ("after", found.end))
-    )
-    agreement = smoothed.split_half(source, target, draws=config.draws, batch=batch, seed=(*key, "split half"))
+    before = log_score(base, source, target, check.keyed("check", "before")).exp()
+    after = log_score(base, found.end, target, check.keyed("check", "after")).exp()
+    agreement = split_half(base, source, target, noise.keyed("split half"))
     return Ascent(
         settings=Settings(
             model=config.model.parent.name,
@@ -110,8 +110,8 @@ def _ascend(
             epsilon=config.epsilon,
             step=config.step * config.epsilon,
             steps=config.steps,
-            draws=config.draws if config.sigma else 1,
-            check_draws=config.check_draws if config.sigma else 1,
+            draws=noise.count,
+            check_draws=check.count,
             seed=config.seed,
             classes=model.identity.classes,
             device=source.device.type,

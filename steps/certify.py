@@ -22,13 +22,12 @@ from pagoda.errors import BadInput
 from pagoda.files import write_text
 from pagoda.log import Progress, logger
 from pagoda.maths.certification import MODES, RADII, Count, Rule
-from pagoda.maths.smoothing import Work
+from pagoda.maths.smoothing import Work, count_votes
 from pagoda.memory import MicroBatch, in_parts
 from pagoda.nets.model import Loaded, check_fits, load_model
 from pagoda.run.command import main, option
 from pagoda.run.fingerprint import fingerprint
 from pagoda.run.lock import sole_writer
-from pagoda.smoothed import Smoothed
 
 PUBLIC = ("idx", "label", "predict", "radius", "correct", "time")
 COLUMNS = (*PUBLIC, "successes", "draws", "lower", "alpha", "mode", "stop")
@@ -126,7 +125,7 @@ def _rows(
 ) -> Iterator[tuple]:
     """Yield the rows of `places`, in order."""
     classes, labels = len(model.identity.classes), test.labels.tolist()
-    smoothed = Smoothed(in_parts(model.classifier, MicroBatch(_label(config), config.batch)), config.sigma, classes)
+    classifier = in_parts(model.classifier, MicroBatch(_label(config), config.batch))
     works = (
         Work(
             test.images([place])[0].to(device),
@@ -136,8 +135,9 @@ def _rows(
         )
         for place in places
     )
+    counted = count_votes(classifier, works, sigma=config.sigma, batch=config.batch)
     try:
-        for place, work in zip(places, smoothed.count(works, batch=config.batch), strict=True):
+        for place, work in zip(places, counted, strict=True):
             found, label = work.count.certificate, labels[place]
             yield (
                 *(place, label, found.prediction, found.radius, int(found.prediction == label)),

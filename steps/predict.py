@@ -19,12 +19,11 @@ from pagoda.maths.certification import ABSTAIN
 from pagoda.maths.confidence import interval
 from pagoda.maths.noise import noise_chunk
 from pagoda.maths.prediction import Poll
-from pagoda.maths.smoothing import Work
+from pagoda.maths.smoothing import Work, count_votes
 from pagoda.memory import MicroBatch, in_parts
 from pagoda.nets.model import check_fits, load_model
 from pagoda.run.command import main, option
 from pagoda.run.fingerprint import fingerprint
-from pagoda.smoothed import Smoothed
 
 VIEWS = ("clean", "noisy")
 
@@ -54,7 +53,7 @@ def run(config: Config) -> dict:
     places, classes = test.every(config.images), len(model.identity.classes)
     label = f"predict {config.model.parent.name} sigma={config.sigma:g}"
     progress = Progress(label, 2 * len(places), "images")
-    smoothed = Smoothed(in_parts(model.classifier, MicroBatch(label, config.batch)), config.sigma, classes)
+    classifier = in_parts(model.classifier, MicroBatch(label, config.batch))
     polls: dict[tuple[int, str], Poll] = {}
     base: dict[tuple[int, str], int] = {}
 
@@ -69,7 +68,7 @@ def run(config: Config) -> dict:
                 yield Work(shown, (*key, view), polls[place, view], f"test image {place} at sigma {config.sigma:g}")
 
     try:
-        for _ in smoothed.count(works(), batch=config.batch):
+        for _ in count_votes(classifier, works(), sigma=config.sigma, batch=config.batch):
             progress.advance()
     except FloatingPointError as error:
         raise BadInput(f"{error}; is {config.model} diverged?") from None

@@ -1,6 +1,7 @@
 # make          set up .venv, run the experiments listed under `run:` in config.yaml, say where to look
 # make test     everything that checks this project
 # make bench    figures, beside public peers, in one run on this machine
+# make docs     the pages of the API, from its docstrings: docs/site/index.html
 # make slurm-demo  the digits experiment on a private SLURM (Debian, as root)
 # make lock     resolve envs/*.txt anew
 # make clean    remove .venv (results stay)
@@ -11,7 +12,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip
 SLURM := slurm-wlm slurmdbd mariadb-server munge
 
-.PHONY: run test bench slurm-packages browser-package slurm-demo lock clean
+.PHONY: run test bench docs slurm-packages browser-package slurm-demo lock clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -69,11 +70,16 @@ bench: .venv/installed-test .venv/bench slurm-packages
 	$(BIN)/python -m tests.bench.certification
 	$(BIN)/python workflow/executor/tests/bench.py
 
+docs: .venv/installed envs/docs.txt
+	$(UV) install --python $(BIN)/python --require-hashes -r envs/docs.txt
+	$(BIN)/pdoc --docformat google --output-directory docs/site pagoda pagoda.maths
+
 COMPILE = $(UV) compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
 lock: .venv/installed
 	$(COMPILE) pyproject.toml workflow/executor/pyproject.toml --group pyproject.toml:build -o envs/requirements.txt
 	$(COMPILE) --group pyproject.toml:test -c envs/requirements.txt -o envs/test.txt
 	$(COMPILE) --no-deps --group pyproject.toml:bench -c envs/requirements.txt -o envs/bench.txt
+	$(COMPILE) --group pyproject.toml:docs -c envs/requirements.txt -c envs/test.txt -o envs/docs.txt
 	echo uv | $(COMPILE) - -o envs/uv.txt
 
 clean:

@@ -27,6 +27,7 @@ from pagoda.maths.alignment import contrastive_cosine, high_frequency_fraction, 
 from pagoda.maths.ascent import log_score_and_gradient
 from pagoda.maths.ball import cosine, norms
 from pagoda.maths.confidence import interval
+from pagoda.maths.noise import Noise
 from pagoda.memory import MicroBatch
 from pagoda.nets.judges import JUDGES, Judges, fit_judges, shrunk
 from pagoda.nets.model import Loaded, check_fits, load_model
@@ -162,8 +163,8 @@ class Gradients:
         }
 
     def _gradient(self, x: Tensor, classes: Tensor, key: tuple) -> Tensor:
-        shared = {"sigma": self.config.sigma, "draws": self.config.draws, "batch": self.config.batch}
-        return log_score_and_gradient(self.classifier, x, classes, key=key, **shared)[1]
+        noise = Noise(self.config.sigma, self.config.draws, self.config.batch, key)
+        return log_score_and_gradient(self.classifier, x, classes, noise)[1]
 
 
 def _sources(config: Config, model: Loaded) -> ViewSources:

@@ -5,6 +5,7 @@ arXiv 1910.08640), or from seeds with no source picture. Writes one ``.npz``: so
 along the way and after.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,7 @@ from pagoda.errors import BadInput
 from pagoda.log import Progress
 from pagoda.maths.ascent import ascend, log_score, split_half
 from pagoda.maths.ball import norms
+from pagoda.maths.noise import Noise
 from pagoda.maths.seeds import class_seeds, noise_seeds
 from pagoda.memory import MicroBatch
 from pagoda.nets.model import Loaded, check_fits, load_model
@@ -65,36 +67,28 @@ def _ascend(
 ) -> Ascent:
     """Ascend from `sources` (pictures, numbers, labels), with at most `batch` noisy images at once."""
     source, index, label = sources
-    device, classes = source.device, model.identity.classes
-    target = torch.full((len(source),), classes.index(config.target), device=device)
-    kept: dict[int, Tensor] = {}
-    wanted = frame_steps(config.steps, config.frames)
+    base, number = model.classifier, model.identity.classes.index(config.target)
+    target = torch.full((len(source),), number, device=source.device)
+    noise = Noise(config.sigma, config.draws, batch, (config.seed, "ascend", config.sigma, config.target))
+    check = replace(noise, draws=config.check_draws)
     progress = Progress(name, config.steps, "steps")
-
-    def watch(done: int, x: Tensor) -> None:
-        if done in wanted:
-            kept[done] = (x * 255).round().to(torch.uint8).cpu()
-        if done:
-            progress.advance()
-
-    key = (config.seed, "ascend", config.sigma, config.target)
-    shared = {"sigma": config.sigma, "batch": batch}
-    end, log_path = ascend(
-        *(model.classifier, source, target),
-        epsilon=config.epsilon,
-        step=config.step * config.epsilon,
-        steps=config.steps,
-        draws=config.draws,
-        key=key,
-        watch=watch,
-        **shared,
-    )
-    if not (end.isfinite().all() and log_path.isfinite().all()):
-        raise BadInput(f"{name}: p_t is not finite; is {config.model} diverged?")
-    before, after = (
-        log_score(model.classifier, x, target, draws=config.check_draws, key=(*key, "check", when), **shared).exp()
-        for when, x in (("before", source), ("after", end))
-    )
+    try:
+        found = ascend(
+            base,
+            source,
+            target,
+            noise,
+            epsilon=config.epsilon,
+            step=config.step * config.epsilon,
+            steps=config.steps,
+            frames=config.frames,
+            watch=lambda done: progress.advance(),
+        )
+    except FloatingPointError as error:
+        raise BadInput(f"{name}: {error}; is {config.model} diverged?") from None
+    before = log_score(base, source, target, check.keyed("check", "before")).exp()
+    after = log_score(base, found.end, target, check.keyed("check", "after")).exp()
+    agreement = split_half(base, source, target, noise.keyed("split half"))
     return Ascent(
         settings=Settings(
             model=config.model.parent.name,
@@ -105,30 +99,27 @@ def _ascend(
             epsilon=config.epsilon,
             step=config.step * config.epsilon,
             steps=config.steps,
-            draws=config.draws if config.sigma else 1,
-            check_draws=config.check_draws if config.sigma else 1,
+            draws=noise.count,
+            check_draws=check.count,
             seed=config.seed,
-            classes=classes,
-            device=device.type,
+            classes=model.identity.classes,
+            device=source.device.type,
             data=test.description.fingerprint,
             code=fingerprint("steps.ascend"),
             start=config.start,
+            options=config.values(leave_out=("model", "data", "out")),
         ),
         source=source.cpu().numpy(),
-        end=end.cpu().numpy(),
-        frames=torch.stack([kept[done] for done in wanted]).numpy(),
-        frame_steps=np.array(wanted),
+        end=found.end.cpu().numpy(),
+        frames=found.frames.numpy(),
+        frame_steps=np.array(found.frame_steps),
         index=index.numpy(),
         label=label.numpy(),
-        p_path=log_path.exp().cpu().numpy(),
+        p_path=found.p_path.cpu().numpy(),
         p_before=before.cpu().numpy(),
         p_after=after.cpu().numpy(),
-        norm=norms(end - source).cpu().numpy(),
-        split_half=split_half(
-            *(model.classifier, source, target), draws=config.draws, key=(*key, "split half"), **shared
-        )
-        .cpu()
-        .numpy(),
+        norm=norms(found.end - source).cpu().numpy(),
+        split_half=agreement.cpu().numpy(),
     )
 
 
@@ -148,11 +139,6 @@ def _sources(config: Config, test: Split, number: int, device: torch.device) -> 
         raise BadInput(f"class {config.target!r} has {len(places)} training picture: its Gaussian needs 2")
     pictures = (part.to(device) for part in train.parts(places))
     return class_seeds(pictures, config.images, key), index, torch.full_like(index, number)
-
-
-def frame_steps(steps: int, frames: int) -> list[int]:
-    """Return after how many steps a frame is kept: `frames` numbers from 0 to `steps`, evenly spread, none twice."""
-    return sorted({round(k * steps / max(1, frames - 1)) for k in range(frames)} | {0, steps})
 
 
 if __name__ == "__main__":

@@ -3,17 +3,14 @@
 How many draws an image takes is the rule's matter (`pagoda/maths/certification.py`). The table is tab-separated, a row
 an image: the columns that public analyses of the log format of Cohen et al. 2019 (arXiv 1902.02918) read (idx label
 predict radius correct time), then successes, draws, lower, alpha, mode and stop. It is written row by row to
-``*.partial.tsv``, the counts of images under way to ``*.partial.json``; a rerun goes on with both. ``*.json`` beside
-the table says how it was made.
+``*.partial.tsv``; a rerun goes on behind the last whole row. ``*.json`` beside the table says how it was made.
 """
 
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator
 from datetime import timedelta
-from glob import escape
 from pathlib import Path
 
 import torch
@@ -32,22 +29,8 @@ from pagoda.run.command import main
 from pagoda.run.fingerprint import fingerprint
 from pagoda.run.lock import sole_writer
 
-COLUMNS = (
-    "idx",
-    "label",
-    "predict",
-    "radius",
-    "correct",
-    "time",
-    "successes",
-    "draws",
-    "lower",
-    "alpha",
-    "mode",
-    "stop",
-)
-KEEP_SECONDS = 5
-"""Between two times that the counts of images under way are kept."""
+PUBLIC = ("idx", "label", "predict", "radius", "correct", "time")
+COLUMNS = (*PUBLIC, "successes", "draws", "lower", "alpha", "mode", "stop")
 
 
 class Config(Certify):
@@ -78,13 +61,13 @@ def _run(config: Config, rule: Rule) -> Path:
     if _is_made(config.out, facts, identity):
         return config.out
     partial = config.out.with_name(f"{config.out.stem}.{identity}.partial.tsv")
-    done = recover(partial, places)
-    if done:
-        logger.info("%s: goes on behind %d whole rows of %s", _label(config), done, partial)
-    progress = Progress(_label(config), len(places), "images", done)
     try:
+        done = recover(partial, places)
+        if done:
+            logger.info("%s: goes on behind %d whole rows of %s", _label(config), done, partial)
+        progress = Progress(_label(config), len(places), "images", done)
         with partial.open("a", encoding="utf-8") as table:
-            for row in _rows(config, rule, model, test, places[done:], partial.with_suffix(".json"), device):
+            for row in _rows(config, rule, model, test, places[done:], device):
                 table.write("\t".join(map(str, row)) + "\n")
                 table.flush()
                 os.fsync(table.fileno())
@@ -93,9 +76,6 @@ def _run(config: Config, rule: Rule) -> Path:
         raise BadInput(f"cannot write {partial}: {error.strerror} (its whole rows are kept for the next run)") from None
     write_text(config.out.with_suffix(".json"), json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     partial.replace(config.out)
-    # With what a kill left of their writing.
-    for path in [partial.with_suffix(".json"), *partial.parent.glob(f".{escape(partial.stem)}.*.new.*")]:
-        path.unlink(missing_ok=True)
     return config.out
 
 
@@ -115,84 +95,45 @@ def recover(partial: Path, places: list[int]) -> int:
     """
     header = "\t".join(COLUMNS) + "\n"
     lines = partial.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if partial.is_file() else []
-    whole = 0
-    if lines and lines[0] == header:
-        for line, place in zip(lines[1:], places, strict=False):
-            fields = line.split("\t")
-            if len(fields) != len(COLUMNS) or fields[0] != str(place) or not line.endswith("\n"):
-                break
-            whole += 1
-    write_text(partial, "".join([header, *lines[1 : 1 + whole]]))
-    return whole
+    whole = [header] if lines[:1] == [header] else []
+    for line, place in zip(lines[1:] if whole else (), places, strict=False):
+        fields = line.split("\t")
+        if len(fields) != len(COLUMNS) or fields[0] != str(place) or not line.endswith("\n"):
+            break
+        whole.append(line)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with partial.open("a", encoding="utf-8") as table:
+        table.truncate(len("".join(whole).encode()))
+        table.write("" if whole else header)
+    return max(0, len(whole) - 1)
 
 
 def _rows(
-    config: Config, rule: Rule, model: Loaded, test: Split, places: list[int], kept: Path, device: torch.device
+    config: Config, rule: Rule, model: Loaded, test: Split, places: list[int], device: torch.device
 ) -> Iterator[tuple]:
-    """Yield the rows of `places`, in order; the counts of those under way are in `kept`."""
-    classes, states = len(model.identity.classes), _read_states(kept)
+    """Yield the rows of `places`, in order."""
+    classes, labels = len(model.identity.classes), test.labels.tolist()
     classifier = in_parts(model.classifier, MicroBatch(_label(config), config.batch))
-    begun: dict[int, Work] = {}
-    last = time.monotonic()
-
-    def works() -> Iterator[Work]:
-        for place in places:
-            count = Count(rule, classes, int(test.labels[place]))
-            state = states.get(str(place), {})
-            if state:
-                count.restore(state["count"])
-            key = (config.seed, "certify", config.sigma, place)
-            work = Work(test.images([place])[0].to(device), key, count, place, state.get("seconds", 0.0))
-            begun[place] = work
-            if not count.ended:
-                yield work
-
-    def keep(at_once: bool = False) -> None:
-        nonlocal last
-        if at_once or time.monotonic() - last > KEEP_SECONDS:
-            states = {place: {"count": work.count.state(), "seconds": work.seconds} for place, work in begun.items()}
-            write_text(kept, json.dumps(states))
-            last = time.monotonic()
-
-    waiting = iter(places)
-    place = next(waiting, None)
-    try:
-        with torch.inference_mode():
-            for _ in count_votes(classifier, works(), sigma=config.sigma, batch=config.batch, watch=keep):
-                # Images end in any order; rows are written in that of the images.
-                while place in begun and begun[place].count.ended:
-                    yield _row(begun.pop(place))
-                    place = next(waiting, None)
-        while place is not None:  # had ended when an earlier run was interrupted
-            yield _row(begun.pop(place))
-            place = next(waiting, None)
-    except FloatingPointError as error:
-        message, work = error.args
-        raise BadInput(
-            f"test image {work.place} at sigma {config.sigma:g}: {message}; is {config.model} diverged? "
-            "The rows before it are kept"
-        ) from None
-    finally:
-        if begun:
-            keep(at_once=True)
-
-
-def _row(work: Work) -> tuple:
-    found, rule = work.count.certificate, work.count.rule
-    return (
-        *(work.place, work.count.label, found.prediction, found.radius, int(found.prediction == work.count.label)),
-        *(timedelta(seconds=work.seconds), found.successes, found.draws, found.lower, rule.alpha, rule.mode),
-        found.stop,
+    works = (
+        Work(
+            test.images([place])[0].to(device),
+            key=(config.seed, "certify", config.sigma, place),
+            count=Count(rule, classes, labels[place]),
+            name=f"test image {place} at sigma {config.sigma:g}",
+        )
+        for place in places
     )
-
-
-def _read_states(path: Path) -> dict[str, dict]:
-    """Read the counts that an interruption left behind; none where there are none, or torn ones."""
+    counted = count_votes(classifier, works, sigma=config.sigma, batch=config.batch)
     try:
-        states = json.loads(path.read_text(encoding="utf-8"))
-        return {place: state for place, state in states.items() if {"count", "seconds"} <= set(state)}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}
+        for place, work in zip(places, counted, strict=True):
+            found, label = work.count.certificate, labels[place]
+            yield (
+                *(place, label, found.prediction, found.radius, int(found.prediction == label)),
+                *(timedelta(seconds=work.seconds), found.successes, found.draws, found.lower),
+                *(rule.alpha, rule.mode, found.stop),
+            )
+    except FloatingPointError as error:
+        raise BadInput(f"{error}; is {config.model} diverged? The rows before it are kept") from None
 
 
 def _is_made(out: Path, facts: dict, identity: str) -> bool:
@@ -212,19 +153,10 @@ def _is_made(out: Path, facts: dict, identity: str) -> bool:
 
 
 def _facts(config: Config, rule: Rule, model: Loaded, test: Split, device: torch.device) -> dict:
-    grid = {"radii": list(rule.radii), "looks": [look for look, _ in rule.schedule], "label_aware": rule.label_aware}
-    return {
+    return config.values(leave_out=("data", "out")) | {
         "model": config.model.parent.name,
         "model_hash": model.hash,
-        "sigma": config.sigma,
-        "images": config.images,
-        "shard": config.shard,
-        "mode": rule.mode,
-        "n0": config.n0,
-        "n": config.n,
-        "alpha": config.alpha,
-        **(grid if rule.mode == "grid" else {"tolerance": rule.tolerance} if rule.mode == "radius" else {}),
-        "seed": config.seed,
+        "looks": [look for look, _ in rule.schedule],
         "device": device.type,
         "precision": model.identity.precision,
         "data": test.description.fingerprint,
@@ -235,9 +167,7 @@ def _facts(config: Config, rule: Rule, model: Loaded, test: Split, device: torch
 def _rule(config: Config) -> Rule:
     """Return the rule that the options make; warn of radii that it cannot certify."""
     rule = config.rule(config.sigma)
-    if rule.mode == "grid" and (
-        beyond := [radius for radius in config.radii if radius > rule.ceiling and config.radii != RADII]
-    ):
+    if rule.mode == "grid" and config.radii != RADII and (beyond := [r for r in config.radii if r > rule.ceiling]):
         listed = ", ".join(f"{radius:g}" for radius in beyond)
         logger.warning("radii %s: above %.3f, the most that n=%d can certify here", listed, rule.ceiling, rule.n)
     return rule

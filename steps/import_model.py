@@ -11,11 +11,10 @@ import torch
 
 from pagoda.data.dataset import Split
 from pagoda.device import pick_device, pick_precision
-from pagoda.errors import BadInput
 from pagoda.files import write_text
 from pagoda.log import logger
 from pagoda.nets.evaluation import accuracies
-from pagoda.nets.importers import fit, read_checkpoint
+from pagoda.nets.importers import fit, normalisation, read_checkpoint
 from pagoda.nets.model import Identity, load_model, save_model
 from pagoda.nets.objectives import Objective
 from pagoda.options import AnyModel, Architecture, Import, option
@@ -39,8 +38,8 @@ def run(config: Config) -> dict:
     device = pick_device()
     test = Split(config.data, "test")
     data, architecture = test.description, config.architecture.values()
-    weights, normalisation = read_checkpoint(Path(config.file), config.format, config.trusted)
-    mean, std = _normalisation(config, normalisation, data.channels)
+    weights, found = read_checkpoint(Path(config.file), config.format, config.trusted)
+    mean, std = normalisation(Path(config.file), found, config.mean, config.std, data.channels)
     identity = Identity.of(
         data,
         architecture=architecture,
@@ -59,23 +58,6 @@ def run(config: Config) -> dict:
     write_text(config.out.with_name("history.csv"), "epoch\n")  # it was not trained here
     write_text(config.out.with_name("summary.json"), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return summary
-
-
-def _normalisation(
-    config: Config, found: tuple[tuple[float, ...], tuple[float, ...]] | None, channels: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    asked = (config.mean, config.std) if config.mean and config.std else None
-    if found and asked and found != asked:
-        raise BadInput(f"{config.file} holds mean {found[0]} and std {found[1]}: leave mean and std out")
-    chosen = found or asked
-    if chosen is None:
-        raise BadInput(
-            f"{config.file} does not hold the normalisation of its pictures: give mean and std (std 1 where its "
-            "authors only centred them)"
-        )
-    if {len(chosen[0]), len(chosen[1])} != {channels}:
-        raise BadInput(f"mean {chosen[0]} and std {chosen[1]}: the pictures have {channels} channels")
-    return chosen
 
 
 def _accuracies(config: Config, test: Split, objective: Objective, device: torch.device) -> dict:

@@ -6,9 +6,8 @@ base classifier met it in training; beside them what the base classifier says of
 """
 
 import json
+from itertools import product
 from pathlib import Path
-
-import torch
 
 from pagoda.data.dataset import Split
 from pagoda.device import pick_device
@@ -17,8 +16,9 @@ from pagoda.files import write_text
 from pagoda.log import Progress, logger
 from pagoda.maths.certification import ABSTAIN
 from pagoda.maths.confidence import interval
+from pagoda.maths.noise import noise_chunk
 from pagoda.maths.prediction import Poll
-from pagoda.maths.smoothing import Work, count_votes, noise_chunk
+from pagoda.maths.smoothing import Work, count_votes
 from pagoda.memory import MicroBatch, in_parts
 from pagoda.nets.model import check_fits, load_model
 from pagoda.options import Predict, option
@@ -58,26 +58,18 @@ def run(config: Config) -> dict:
             for view, shown in zip(VIEWS, (image, image + noise), strict=True):
                 polls[place, view] = Poll(config.n, config.alpha, classes)
                 base[place, view] = int(model.classifier(shown[None]).float().argmax())
-                yield Work(shown, (*key, view), polls[place, view], place)
+                yield Work(shown, (*key, view), polls[place, view], f"test image {place} at sigma {config.sigma:g}")
 
     try:
-        with torch.inference_mode():
-            for _ in count_votes(classifier, works(), sigma=config.sigma, batch=config.batch):
-                progress.advance()
+        for _ in count_votes(classifier, works(), sigma=config.sigma, batch=config.batch):
+            progress.advance()
     except FloatingPointError as error:
-        message, work = error.args
-        raise BadInput(
-            f"test image {work.place} at sigma {config.sigma:g}: {message}; is {config.model} diverged?"
-        ) from None
+        raise BadInput(f"{error}; is {config.model} diverged?") from None
     labels = {place: int(test.labels[place]) for place in places}
-    facts = {
+    facts = config.values(leave_out=("data", "out")) | {
         "model": config.model.parent.name,
         "model_hash": model.hash,
-        "sigma": config.sigma,
         "images": len(places),
-        "n": config.n,
-        "alpha": config.alpha,
-        "seed": config.seed,
         "device": device.type,
         "precision": model.identity.precision,
         "data": test.description.fingerprint,
@@ -92,17 +84,10 @@ def run(config: Config) -> dict:
         }
         logger.info("%s: smoothed %s, abstained %s, base %s", view, *facts[view].values())
     header = ["idx", "label", *(f"{what}_{view}" for view in VIEWS for what in ("predict", "p_value", "base"))]
-    rows = [
-        [
-            *(place, labels[place]),
-            *(
-                value
-                for view in VIEWS
-                for value in (polls[place, view].prediction, polls[place, view].p_value, base[place, view])
-            ),
-        ]
-        for place in places
-    ]
+    rows = [[place, labels[place]] for place in places]
+    for row, view in product(rows, VIEWS):
+        poll = polls[row[0], view]
+        row += [poll.prediction, poll.p_value, base[row[0], view]]
     write_text(config.out.with_suffix(".json"), json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
     write_text(config.out, "".join("\t".join(map(str, row)) + "\n" for row in [header, *rows]))
     return facts

@@ -7,8 +7,8 @@ import torch
 from pagoda.data.ascents import read_ascent
 from pagoda.data.dataset import Split
 from pagoda.errors import BadInput
-from pagoda.maths.ascent import log_score
 from pagoda.nets.model import load_model
+from pagoda.smoothed import Smoothed
 from steps import ascend
 
 
@@ -39,10 +39,7 @@ def test_the_file_holds_what_was_done(asked, dataset):
 def test_p_after_is_estimated_from_draws_that_the_ascent_did_not_use(asked):
     found = ascend.run(asked)
     loaded = load_model(asked.model, torch.device("cpu"))
-    independent = log_score(
-        loaded.classifier, torch.from_numpy(found.end), torch.full((5,), 3),
-        sigma=0.25, draws=4000, batch=500, key=("another",),
-    ).exp()  # fmt: skip
+    independent = Smoothed(loaded, 0.25).score(found.end, 3, draws=4000, batch=500, seed=("another",))
     assert np.allclose(found.p_after, independent, atol=0.05)
     assert (found.p_after > found.p_before).mean() > 0.5
 

@@ -71,7 +71,7 @@ def test_the_conda_environment_has_the_locked_versions_of_all_that_steps_import(
     assert {PACKAGE_OF.get(name, name) for name in third_party} == set(conda)
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "test.txt", "bench.txt", "uv.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "test.txt", "bench.txt", "docs.txt", "uv.txt"])
 def test_locks_are_hashed_and_name_no_host(name):
     text = (ROOT / "envs" / name).read_text()
     entries = re.findall(r"^[a-z0-9-]+==.*?(?=^\S|\Z)", text, re.M | re.S)

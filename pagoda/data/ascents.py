@@ -2,8 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ class Settings:
 
     `model` is the model's name, `objective` that of its training; `device` is "cpu" or "cuda"; `data` and `code` are
     fingerprints. `start` is what the sources are: "images" of the test split, "seeds" (class-conditional Gaussian) or
-    "noise".
+    "noise". `options` are all that decide an ascent, as the step got them.
     """
 
     model: str
@@ -38,6 +37,7 @@ class Settings:
     data: str
     code: str
     start: str
+    options: dict[str, Any]
 
     @property
     def view(self) -> str:
@@ -51,10 +51,10 @@ class Ascent:
     """K ascents: pictures are [K, C, H, W] in [0, 1] (float32), frames uint8 [F, K, C, H, W].
 
     `index` and `label` say which test images the sources are (of seeds: their number, and the class that they are
-    drawn from; noise has the label -1). `frame_steps`, [F], tells after how many steps a frame
-    was taken. `p_path`, [steps, K], is p_t before each step from that step's draws; `p_before` and `p_after`, [K],
-    are estimated from check_draws fresh draws. `norm`, [K], is ||end - source||. `split_half`, [K], is the cosine of
-    two independent estimates of the gradient at the source, each from the settings' draws.
+    drawn from; noise has the label -1). `frame_steps`, [F], are the steps after which frames were taken. `p_path`,
+    [steps, K], is p_t before each step from that step's draws; `p_before` and `p_after`, [K], are estimated from
+    check_draws fresh draws. `norm`, [K], is ||end - source||. `split_half`, [K], is the cosine of two independent
+    estimates of the gradient at the source, each from the settings' draws.
     """
 
     settings: Settings
@@ -85,7 +85,7 @@ def write_ascent(path: Path, ascent: Ascent) -> None:
 
 def read_ascent(path: Path) -> Ascent:
     """Read an ascent. Raises BadInput where the file is missing, truncated or something else."""
-    return _read(path, lambda file: {name: file[name] for name in file.files if name != "settings"}, Ascent)
+    return _read(path, Ascent)
 
 
 @dataclass(frozen=True)
@@ -100,15 +100,16 @@ class Sources:
 
 def read_sources(path: Path) -> Sources:
     """Read the sources of an ascent. Raises BadInput as `read_ascent` does."""
-    return _read(path, lambda file: {name: file[name] for name in ("source", "index", "label")}, Sources)
+    return _read(path, Sources)
 
 
-def _read(path: Path, arrays: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]], kind: type) -> Any:
+def _read(path: Path, kind: type) -> Any:
     try:
         # Opened here, because NumPy leaves a file open that it cannot read.
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            fields = json.loads(str(file["settings"]))
-            return kind(Settings(**fields | {"classes": tuple(fields["classes"])}), **arrays(file))
+            settings = json.loads(str(file["settings"]))
+            settings = Settings(**settings | {"classes": tuple(settings["classes"])})
+            return kind(settings, **{field.name: file[field.name] for field in fields(kind)[1:]})
     except FileNotFoundError:
         raise BadInput(f"no ascent at {path}: the ascend step writes it") from None
     except Exception as error:  # NumPy and zipfile raise what they like on a foreign file

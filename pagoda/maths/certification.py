@@ -11,10 +11,11 @@ A certificate names a class and a lower bound L of its probability p under noise
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import pairwise
 
+from pagoda.errors import BadInput
 from pagoda.maths.confidence import lower_bound, upper_bound
 
 ABSTAIN = -1
@@ -51,7 +52,7 @@ class Rule:
         tolerance: in radius mode, the share of the radius that n draws would give which may be lost, in (0, 1).
 
     Raises:
-        ValueError: for values outside these ranges.
+        BadInput: for values outside these ranges.
 
     """
 
@@ -68,23 +69,23 @@ class Rule:
     def __post_init__(self) -> None:
         """Check the values."""
         if self.mode not in MODES:
-            raise ValueError(f"mode is {self.mode!r}: choose from {', '.join(MODES)}")
+            raise BadInput(f"mode is {self.mode!r}: choose from {', '.join(MODES)}")
         if not 0 < self.sigma < math.inf:
-            raise ValueError(f"sigma is {self.sigma:g}: a smoothed classifier needs noise, sigma > 0")
+            raise BadInput(f"sigma is {self.sigma:g}: a smoothed classifier needs noise, sigma > 0")
         if not 0 < self.alpha < 1:
-            raise ValueError(f"alpha is {self.alpha:g}: must be above 0 and below 1")
+            raise BadInput(f"alpha is {self.alpha:g}: must be above 0 and below 1")
         for name in ("n0", "n"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}: must be at least 1")
+                raise BadInput(f"{name} is {getattr(self, name)}: must be at least 1")
         if bad := [radius for radius in self.radii if not 0 <= radius < math.inf]:
-            raise ValueError(f"radii has {bad[0]:g}: must be 0 or above")
+            raise BadInput(f"radii has {bad[0]:g}: must be 0 or above")
         if not 0 < self.tolerance < 1:
-            raise ValueError(f"tolerance is {self.tolerance:g}: must be above 0 and below 1")
+            raise BadInput(f"tolerance is {self.tolerance:g}: must be above 0 and below 1")
         steps = (0, *self.looks)
         if self.looks and (any(a >= b for a, b in pairwise(steps)) or self.looks[-1] != self.n):
-            raise ValueError(f"looks are {', '.join(map(str, self.looks))}: must increase from above 0 to n = {self.n}")
+            raise BadInput(f"looks are {', '.join(map(str, self.looks))}: must increase from above 0 to n = {self.n}")
         if self.label_aware and self.mode != "grid":
-            raise ValueError(f"label_aware goes with mode grid, not {self.mode}")
+            raise BadInput(f"label_aware goes with mode grid, not {self.mode}")
 
     @cached_property
     def schedule(self) -> tuple[tuple[int, float], ...]:
@@ -127,14 +128,9 @@ class Certificate:
     stop: str = "n"
 
 
-STATE = ("phase", "drawn", "votes", "selected", "upto", "lower", "upper")
-
-
 @dataclass
 class Count:
-    """Where one image stands. Give it draws with `add` as `wanted` says; at the end it holds a `certificate`.
-
-    An image that is interrupted goes on with its `state`: it never starts over with fresh alpha.
+    """The votes of one image. Give it draws with `add` as `wanted` says; at the end it holds a `certificate`.
 
     Args:
         rule: how to certify.
@@ -177,18 +173,6 @@ class Count:
             raise ValueError(f"{sum(self.votes)} votes in {self.drawn} draws, where {self.upto} were wanted")
         if self.drawn == self.upto:
             self._select() if self.phase == "select" else self._look()
-
-    def state(self) -> dict:
-        """Return all that was seen so far, as JSON."""
-        kept = {name: getattr(self, name) for name in STATE}
-        return kept | {"certificate": None if self.certificate is None else asdict(self.certificate)}
-
-    def restore(self, state: dict) -> None:
-        """Take back what `state` returned. Raises KeyError or TypeError where it is something else."""
-        certificate = state["certificate"]
-        for name in STATE:
-            setattr(self, name, state[name])
-        self.certificate = None if certificate is None else Certificate(**certificate)
 
     def _select(self) -> None:
         self.selected = max(range(self.classes), key=self.votes.__getitem__)

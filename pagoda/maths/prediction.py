@@ -6,6 +6,7 @@ Source: Cohen, Rosenfeld & Kolter 2019 (arXiv 1902.02918), algorithm PREDICT; Hu
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pagoda.errors import BadInput
 from pagoda.maths.certification import ABSTAIN
 
 
@@ -23,7 +24,11 @@ class Poll:
     drawn: int = 0
 
     def __post_init__(self) -> None:
-        """Begin with no votes."""
+        """Check the values, and begin with no votes."""
+        if self.n < 1:
+            raise BadInput(f"n is {self.n}: must be at least 1")
+        if not 0 < self.alpha < 1:
+            raise BadInput(f"alpha is {self.alpha:g}: must be above 0 and below 1")
         self.votes = self.votes or [0] * self.classes
 
     @property

@@ -1,4 +1,4 @@
-"""The smoothed classifier: its class and its certified radius (its soft scores: `soft`).
+"""Votes under noise: what CERTIFY and PREDICT of the smoothed classifier count (its soft scores: `soft`).
 
 The base classifier f maps images [B, C, H, W] with pixel values in [0, 1] to logits [B, classes]; normalisation is a
 part of it, so that noise is added to pixels. The smoothed classifier g returns the class that f is most likely to
@@ -6,117 +6,90 @@ return when its input is blurred by noise:
 
     g(x) = argmax_c P(f(x + noise) = c),    noise ~ N(0, sigma^2 I)
 
-Sources: Cohen, Rosenfeld & Kolter 2019, "Certified Adversarial Robustness via Randomized Smoothing"
+Source: Cohen, Rosenfeld & Kolter 2019, "Certified Adversarial Robustness via Randomized Smoothing"
 (arXiv 1902.02918), SAMPLEUNDERNOISE; what the counts certify is in `certification`.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from pagoda.maths.certification import ABSTAIN, Certificate, Count, Rule
+from pagoda.maths.certification import Count
+from pagoda.maths.noise import CHUNK, noise_chunk
 from pagoda.maths.prediction import Poll
-from pagoda.maths.randomness import generator
 from pagoda.maths.soft import Classifier
-
-CHUNK = 100
-"""Draws that one generator makes. It is a constant so that no setting of speed or memory can change a draw."""
 
 
 @dataclass(eq=False)
 class Work:
-    """An image under noise: [C, H, W] in [0, 1], its key, what is counted, and the seconds spent on it."""
+    """An image under noise, [C, H, W]; what its draws are a function of; what is counted; and what errors call it."""
 
     image: Tensor
     key: tuple
     count: Count | Poll
-    place: int = 0
-    """The image's number in its split."""
+    name: str = "an image"
     seconds: float = 0.0
+    """Spent on it so far."""
     asked: tuple[str, int] = ("", 0)
     """How far draws are under way: a phase, and the first draw that is not."""
     chunk: tuple[tuple, Tensor] | None = None
     """The key and the noise of the last chunk, where a batch took only a part of it."""
 
 
-def noise_chunk(shape: tuple[int, ...], sigma: float, device: torch.device | str, key: tuple) -> Tensor:
-    """Return the CHUNK draws of N(0, sigma^2 I) that `key` names, [CHUNK, *shape]."""
-    # Always a whole chunk: the first draws of a chunk must not depend on how many are wanted.
-    return torch.empty(CHUNK, *shape, device=device).normal_(0, sigma, generator=generator(device, *key))
-
-
-def certify(
-    base: Classifier, image: Tensor, rule: Rule, *, classes: int, batch: int, key: tuple, label: int = ABSTAIN
-) -> Certificate:
-    """Certify one image as `rule` says; arguments as for `Work`, `Count` and `count_votes`, which takes many."""
-    work = Work(image, key, Count(rule, classes, label))
-    next(count_votes(base, [work], sigma=rule.sigma, batch=batch))
-    return work.count.certificate
-
-
-def count_votes(
-    base: Classifier,
-    works: Iterable[Work],
-    *,
-    sigma: float,
-    batch: int,
-    watch: Callable[[], None] = lambda: None,
-) -> Iterator[Work]:
-    """Classify noisy copies of images until each has the votes that it wants; yield an image when it has.
+def count_votes(base: Classifier, works: Iterable[Work], *, sigma: float, batch: int) -> Iterator[Work]:
+    """Classify noisy copies of images until each has the votes that it wants; yield the images in the order given.
 
     The draws of images share batches, so that a device stays busy while images end at different counts. Draw i of an
     image in a phase is number i % CHUNK of the chunk keyed (*key, phase, i // CHUNK): it depends on no batch.
 
     Args:
         base: the base classifier, in eval mode.
-        works: images, taken when there is room for them; those that end are yielded, in the order of their ends.
+        works: images, taken when there is room for them.
         sigma: standard deviation of the noise, in pixel values, > 0.
         batch: the most noisy images in memory at once; changes speed and memory, not the draws.
-        watch: called after each batch.
 
     Raises:
-        FloatingPointError: if a logit is not finite: that is no vote for any class. Its second argument is the Work.
+        FloatingPointError: if a logit is not finite: that is no vote for any class.
 
     """
-    waiting, active = iter(works), deque()
-    while True:
-        parts = _next_parts(waiting, active, sigma, batch)
-        if not parts:
-            return
+    waiting, begun = iter(works), deque()
+    while parts := _next_parts(waiting, begun, sigma, batch):
         began = time.perf_counter()
         noisy = torch.cat([noisy for _, noisy in parts])
-        # A matrix product of one row is rounded in another way: with two, an image's logits are the same in any batch.
-        logits = base(noisy if len(noisy) > 1 else noisy.expand(2, -1, -1, -1))[: len(noisy)].float()
-        finite, votes = logits.isfinite().all(dim=1).cpu(), logits.argmax(dim=1).cpu()
+        with torch.inference_mode():
+            # A matrix product of one row is rounded in another way: with two, logits are the same in any batch.
+            logits = base(noisy if len(noisy) > 1 else noisy.expand(2, -1, -1, -1))[: len(noisy)].float()
+            finite, votes = logits.isfinite().all(dim=1).cpu(), logits.argmax(dim=1).cpu()
         first, spent = 0, (time.perf_counter() - began) / len(votes)
         for work, noisy in parts:
             mine = slice(first, first := first + len(noisy))
             if not finite[mine].all():
-                raise FloatingPointError("the base classifier returned logits that are not finite", work)
+                raise FloatingPointError(f"{work.name}: the base classifier's logits are not finite")
             work.seconds += spent * len(noisy)
             work.count.add(torch.bincount(votes[mine], minlength=work.count.classes).tolist(), len(noisy))
-        watch()
-        for work in [work for work in active if work.count.ended]:
-            active.remove(work)
-            yield work
+        while begun and begun[0].count.ended:
+            yield begun.popleft()
 
 
-def _next_parts(waiting: Iterator[Work], active: deque, sigma: float, batch: int) -> list[tuple[Work, Tensor]]:
+def _next_parts(waiting: Iterator[Work], begun: deque, sigma: float, batch: int) -> list[tuple[Work, Tensor]]:
     """Return noisy copies, at most `batch` in all, of the images that want draws, each part of one chunk."""
-    parts, room = [], batch
+    parts, room, some = [], batch, iter(tuple(begun))
+    work = next(some, None)
     while room:
-        work = next((work for work in active if _open(work)), None)
         if work is None:
             work = next(waiting, None)
             if work is None:
                 break
-            active.append(work)
+            begun.append(work)
+        wanted = _open(work)
+        if wanted is None:
+            work = next(some, None)
             continue
-        phase, first, end = _open(work)
+        phase, first, end = wanted
         number, place = divmod(first, CHUNK)
         size = min(end - first, CHUNK - place, room)
         key = (*work.key, phase, number)

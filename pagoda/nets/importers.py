@@ -77,6 +77,33 @@ def fit(path: Path, weights: Weights, architecture: dict, classes: int, channels
     return network
 
 
+def normalisation(
+    path: Path | str, found: Normalisation, mean: tuple[float, ...], std: tuple[float, ...], channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return (mean, std): those that the checkpoint holds, or those given. Raises BadInput where there are none or two.
+
+    Args:
+        path: of the checkpoint.
+        found: what it holds.
+        mean: given for each channel, or ().
+        std: likewise.
+        channels: of the pictures.
+
+    """
+    given = (mean, std) if mean and std else None
+    if found and given and found != given:
+        raise BadInput(f"{path} holds mean {found[0]} and std {found[1]}: leave mean and std out")
+    chosen = found or given
+    if chosen is None:
+        raise BadInput(
+            f"{path} does not hold the normalisation of its pictures: give mean and std (std 1 where its authors only "
+            "centred them)"
+        )
+    if {len(chosen[0]), len(chosen[1])} != {channels}:
+        raise BadInput(f"mean {chosen[0]} and std {chosen[1]}: the pictures have {channels} channels")
+    return chosen
+
+
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 

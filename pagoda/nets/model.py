@@ -55,10 +55,12 @@ class BaseClassifier(nn.Module):
     Normalisation is in the pictures' precision, the network in that of its parameters, and so are the logits.
     """
 
-    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
-        """Put (x - mean) / std, channel by channel, before `network`."""
+    def __init__(
+        self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], classes: tuple[str, ...] = ()
+    ):
+        """Put (x - mean) / std, channel by channel, before `network`; `classes` are the names of its classes."""
         super().__init__()
-        self.network = network
+        self.network, self.classes = network, classes
         # Not in the state: the metadata hold them.
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
@@ -104,7 +106,7 @@ def read_identity(path: Path) -> Identity:
         raise BadInput(f"{path} is a safetensors file, but its metadata are not those of a {FORMAT} file") from None
 
 
-def load_model(path: Path, device: torch.device) -> Loaded:
+def load_model(path: Path | str, device: torch.device | str = "cpu") -> Loaded:
     """Rebuild the base classifier that the train step wrote to `path`, frozen and in eval mode, on `device`.
 
     The batch-norms of our own architectures are folded into convolutions, parameters are in the model's precision:
@@ -131,7 +133,7 @@ def load_model(path: Path, device: torch.device) -> Loaded:
         fold_batch_norms(network)
     if identity.precision == "bfloat16":
         network.to(torch.bfloat16)
-    classifier = BaseClassifier(network, identity.mean, identity.std).eval().requires_grad_(False)
+    classifier = BaseClassifier(network, identity.mean, identity.std, identity.classes).eval().requires_grad_(False)
     classifier.to(device, memory_format=torch.channels_last)
     return Loaded(classifier, identity, file_hash(path))
 

@@ -23,10 +23,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from pagoda.data.batches import Augmentation, batches, epoch_order, stream
 from pagoda.data.dataset import Pictures, Split, write_dataset
 from pagoda.device import pick_device, pick_precision
-from pagoda.maths.ascent import ascend
 from pagoda.nets.architectures import build_seeded
 from pagoda.nets.model import BaseClassifier, Identity, load_model, save_model
 from pagoda.nets.training import Training
+from pagoda.smoothed import Smoothed
 from steps import fetch
 from tests.bench.certification import PEERS
 from tests.conftest import ROOT
@@ -92,11 +92,11 @@ def ascending(name: str, folder: Path, device: torch.device) -> list[tuple[str, 
     plain = BaseClassifier(network, MEAN, STD).eval().to(device)
     x = torch.rand(sources, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     target = torch.zeros(sources, dtype=torch.int64, device=device)
-    shared = {"sigma": SIGMA, "epsilon": 4.0, "step": 0.4, "steps": steps, "draws": draws}
+    ball, smoothed = {"epsilon": 4.0, "steps": steps, "draws": draws}, Smoothed(loaded, SIGMA)
     work = sources * steps * draws
     contenders = {
-        "plain loop": (work, lambda: plain_ascent(plain, x, target, **shared)),
-        "ours": (work, lambda: ascend(loaded.classifier, x, target, batch=256, key=(0,), **shared)),
+        "plain loop": (work, lambda: plain_ascent(plain, x, target, sigma=SIGMA, step=0.4, **ball)),
+        "ours": (work, lambda: smoothed.ascend(x, target, step=0.1, **ball)),
     }
     peers = {"ART": art_attack, "robustness": robustness_attack}
     missing = {}

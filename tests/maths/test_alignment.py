@@ -11,6 +11,7 @@ from pagoda.maths.alignment import (
     saliency_cosine,
 )
 from pagoda.maths.ascent import log_score_and_gradient
+from pagoda.maths.noise import Noise
 
 
 def noise(*shape, seed=0):
@@ -22,8 +23,8 @@ def test_a_gradient_that_is_the_class_mean_difference_is_as_contrastive_as_can_b
     means = torch.rand(2, 1, 5, 5, generator=torch.Generator().manual_seed(0))
     x = means.mean(dim=0, keepdim=True).expand(2, -1, -1, -1)  # midway: one class lies opposite the other
     target = torch.tensor([0, 1])
-    arguments = {"sigma": 0.3, "draws": 8, "batch": 16, "key": (0,)}
-    _, gradient = log_score_and_gradient(lambda v: v.flatten(1) @ means.flatten(1).T, x, target, **arguments)
+    smoothing = Noise(0.3, 8, 16, (0,))
+    _, gradient = log_score_and_gradient(lambda v: v.flatten(1) @ means.flatten(1).T, x, target, smoothing)
     assert torch.allclose(contrastive_cosine(gradient, x, means, target), torch.tensor(2.0), atol=1e-4)
     assert torch.allclose(contrastive_cosine(-gradient, x, means, target), torch.tensor(-2.0), atol=1e-4)
 

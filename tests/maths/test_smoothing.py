@@ -6,7 +6,8 @@ import torch
 from scipy import stats
 
 from pagoda.maths.certification import ABSTAIN, Count, Rule
-from pagoda.maths.smoothing import CHUNK, Work, certify, count_votes, noise_chunk
+from pagoda.maths.noise import CHUNK, noise_chunk
+from pagoda.maths.smoothing import Work, count_votes
 from pagoda.maths.soft import log_soft_score
 
 SHAPE = (1, 4, 4)
@@ -23,6 +24,12 @@ def linear():
     """A two-class linear classifier with weights w: its smoothed class and radius have closed forms."""
     weight = torch.randn(16, generator=torch.Generator().manual_seed(3))
     return weight, lambda x: torch.stack([-(x.flatten(1) @ weight), x.flatten(1) @ weight], dim=1)
+
+
+def certify(classifier, image, rule, *, classes, batch, key):
+    """The certificate of one image."""
+    (work,) = count_votes(classifier, [Work(image, key, Count(rule, classes))], sigma=rule.sigma, batch=batch)
+    return work.count.certificate
 
 
 def noise(draws, sigma, key):
@@ -62,7 +69,7 @@ def test_no_certificate_exceeds_the_true_radius(linear, mode):
     alpha, wrong, trials = 0.05, 0, 300
     rule = Rule(mode, sigma=0.5, n0=20, n=500, alpha=alpha)
     images = [torch.rand(SHAPE, generator=random) - 0.5 for _ in range(trials)]
-    works = [Work(image, (0, k), Count(rule, 2), k) for k, image in enumerate(images)]
+    works = [Work(image, (0, k), Count(rule, 2)) for k, image in enumerate(images)]
     for work in count_votes(classifier, works, sigma=0.5, batch=500):
         margin, found = float(work.image.flatten() @ weight), work.count.certificate
         certified_wrongly = found.prediction != int(margin > 0) or found.radius > abs(margin) / float(weight.norm())
@@ -92,11 +99,9 @@ def test_neither_batches_nor_company_change_a_count(batch, mode):
     rule = Rule(mode, sigma=0.7, n0=30, n=450, alpha=0.01, looks=(150, 250, 450) if mode == "grid" else ())
     images = [torch.rand(SHAPE, generator=torch.Generator().manual_seed(k)) for k in range(5)]
     alone = [certify(three_classes, image, rule, classes=3, batch=64, key=(5, k)) for k, image in enumerate(images)]
-    works = [Work(image, (5, k), Count(rule, 3), k) for k, image in enumerate(images)]
-    together = {
-        work.place: work.count.certificate for work in count_votes(three_classes, works, sigma=0.7, batch=batch)
-    }
-    assert [together[k] for k in range(5)] == alone
+    works = (Work(image, (5, k), Count(rule, 3)) for k, image in enumerate(images))
+    together = count_votes(three_classes, works, sigma=0.7, batch=batch)
+    assert [work.count.certificate for work in together] == alone  # in the order given, whichever ends first
 
 
 def test_batches_are_full_and_no_larger_than_asked_for():
@@ -118,16 +123,32 @@ def test_noise_has_the_standard_deviation_asked_for():
     assert abs(drawn.mean().item()) < 0.25 * 5 / math.sqrt(drawn.numel())
 
 
+def test_counting_takes_images_as_there_is_room_and_builds_no_graph():
+    weight, taken = torch.randn(16, 3, generator=torch.Generator().manual_seed(1), requires_grad=True), []
+
+    def classifier(x):
+        logits = x.flatten(1) @ weight
+        assert not logits.requires_grad
+        return logits
+
+    def works():
+        for k in range(10):
+            taken.append(k)
+            yield Work(torch.rand(SHAPE), (k,), Count(Rule("fixed", sigma=1.0, n0=10, n=100, alpha=0.01), 3))
+
+    next(count_votes(classifier, works(), sigma=1.0, batch=10))
+    assert len(taken) <= 2 and torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+
+
 def test_logits_that_are_not_finite_are_no_vote_and_name_the_image():
     rule = Rule("fixed", sigma=1.0, n0=10, n=10, alpha=0.01)
 
     def classifier(x):  # the second image's
         return three_classes(x).masked_fill((x.mean(dim=(1, 2, 3)) > 50)[:, None], float("nan"))
 
-    works = [Work(torch.full(SHAPE, value), (k,), Count(rule, 3), place=k) for k, value in enumerate((0.0, 100.0))]
-    with pytest.raises(FloatingPointError, match="not finite") as found:
+    works = [Work(torch.full(SHAPE, 100.0 * k), (k,), Count(rule, 3), f"image {k}") for k in range(2)]
+    with pytest.raises(FloatingPointError, match="image 1: the base classifier's logits are not finite"):
         list(count_votes(classifier, works, sigma=1.0, batch=100))
-    assert found.value.args[1].place == 1
 
 
 def test_log_soft_score_is_the_logarithm_of_the_mean_probability():

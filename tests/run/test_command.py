@@ -81,7 +81,7 @@ def test_code_that_changed_since_the_plan_is_refused(capsys):
 
 
 @pytest.mark.parametrize(
-    "step", ["fetch", "train", "certify", "certificates", "certified_accuracy", "predict", "ascend", "montage"]
+    "step", ["fetch", "train", "certify", "gather", "certified_accuracy", "predict", "ascend", "montage"]
 )
 def test_every_step_explains_its_flags(step):
     done = run_step(step, "--help")

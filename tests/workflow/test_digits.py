@@ -101,7 +101,7 @@ def test_no_experiment_may_take_the_name_of_a_rule(project):
 ALIGN = {"align": 2, "align_summary": 1, "gradients": 1, "measures": 1, "montage_headline": 1, "gallery": 1}
 MONTAGES = {"montage_class": 2, "montage_eps": 1, "montage_ladder": 1}
 ALL_ASCENTS = {"ascend": 4, "montage_animation": 2} | MONTAGES | ALIGN
-CERTIFY = {"certify": 1, "certificates": 1, "certified_accuracy": 1, "measures": 1, "gallery": 1}
+CERTIFY = {"certify": 1, "gather": 1, "certified_accuracy": 1, "measures": 1, "gallery": 1}
 EVERYTHING = {"train": 2} | ALL_ASCENTS | CERTIFY
 
 

@@ -32,7 +32,7 @@ rule certify:
         " --shard={params.shard} {resources.speed} --code {params.code} --log {log:q}"
 
 
-rule certificates:
+rule gather:
     input:
         tables=lambda wildcards: shards(wildcards, "tsv"),
         facts=lambda wildcards: shards(wildcards, "json"),
@@ -40,15 +40,14 @@ rule certificates:
         table="results/{experiment}/certify/{model}/sigma={sigma}.tsv",
         facts="results/{experiment}/certify/{model}/sigma={sigma}.json",
     log:
-        "results/{experiment}/logs/certificates/{model}/sigma={sigma}.log",
+        "results/{experiment}/logs/gather/{model}/sigma={sigma}.log",
     localrule: True  # a moment's work: on a cluster, the head does it
     conda:
         "../../envs/torch.yaml"
     params:
-        code=fingerprint("steps.certificates"),
+        code=fingerprint("steps.gather"),
     shell:
-        "python -m steps.certificates --tables {input.tables:q} --out {output.table:q}"
-        " --code {params.code} --log {log:q}"
+        "python -m steps.gather --tables {input.tables:q} --out {output.table:q} --code {params.code} --log {log:q}"
 
 
 rule certified_accuracy:

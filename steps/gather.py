@@ -1,4 +1,4 @@
-"""certificates: the tables of certify's shards -> one table, in the order of images, as if there had been one shard.
+"""gather: the tables of certify's shards -> one table, in the order of images, as if there had been one shard.
 
 Gathers what was spread over jobs. No image is certified here.
 """
@@ -46,4 +46,4 @@ def run(config: Config) -> Path:
 
 
 if __name__ == "__main__":
-    main("certificates", Config, run)
+    main("gather", Config, run)

@@ -33,7 +33,7 @@ def test_a_training_on_two_nodes_is_preempted_requeued_and_goes_on(cluster, data
         return cluster.run("squeue", "-h", job, "-o", "%T").split()
 
     try:
-        cluster.wait_for(lambda: list(folder.glob("checkpoints/[0-9a-f]*.checkpoint")), 90)
+        cluster.wait_for(lambda: list(folder.glob("checkpoints/[0-9a-f]*.checkpoint")), 240)
         wide = ["--partition=urgent", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=4", "--output=/dev/null"]
         cluster.run("sbatch", *wide, "--wrap", "true")
         cluster.wait_for(lambda: state() == ["PENDING"], 60)
@@ -48,7 +48,7 @@ def test_a_training_on_two_nodes_is_preempted_requeued_and_goes_on(cluster, data
             return state() != ["PENDING"]
 
         cluster.wait_for(started_again, 60)
-        _, printed = process.communicate(timeout=120)
+        _, printed = process.communicate(timeout=240)
     finally:
         process.kill()
     assert process.returncode == 0, printed

@@ -8,10 +8,8 @@ On several GPUs (``torchrun --nproc-per-node=8 -m -- steps.train ...``), each pr
 batch; the first writes the files.
 """
 
-import csv
 import functools
 import hashlib
-import io
 import json
 import math
 import signal
@@ -179,11 +177,7 @@ def _summary(config: Config, training: Training) -> dict:
 
 
 def _table(rows: list[dict]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
+    return "".join(",".join(map(str, line)) + "\n" for line in (rows[0], *(row.values() for row in rows)))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from tests.workflow.test_digits import TINY, write_config
 def test_a_training_on_two_nodes_is_preempted_requeued_and_goes_on(cluster, dataset, tmp_path):
     project = copy_project(tmp_path / "project")
     shutil.copytree(ROOT / "slurm", project / "slurm")
-    train = {"epochs": 40, "batch": 64, "learning_rate": 0.1, "precision": "float32"}
+    train = {"epochs": 20, "batch": 64, "learning_rate": 0.1, "precision": "float32"}
     train |= {"nodes": 2, "checkpoint_seconds": 0.2}
     write_config(project, TINY | {"train": train})
     shutil.copytree(dataset.parent, project / "results" / "tiny" / "fetch")
@@ -33,7 +33,7 @@ def test_a_training_on_two_nodes_is_preempted_requeued_and_goes_on(cluster, data
         return cluster.run("squeue", "-h", job, "-o", "%T").split()
 
     try:
-        cluster.wait_for(lambda: list(folder.glob("checkpoints/[0-9a-f]*.checkpoint")), 90)
+        cluster.wait_for(lambda: list(folder.glob("checkpoints/[0-9a-f]*.checkpoint")), 240)
         wide = ["--partition=urgent", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=4", "--output=/dev/null"]
         cluster.run("sbatch", *wide, "--wrap", "true")
         cluster.wait_for(lambda: state() == ["PENDING"], 60)
@@ -48,12 +48,12 @@ def test_a_training_on_two_nodes_is_preempted_requeued_and_goes_on(cluster, data
             return state() != ["PENDING"]
 
         cluster.wait_for(started_again, 60)
-        _, printed = process.communicate(timeout=120)
+        _, printed = process.communicate(timeout=240)
     finally:
         process.kill()
     assert process.returncode == 0, printed
     assert "goes on from step" in log.read_text() and "Traceback" not in log.read_text()
     assert json.loads((folder / "summary.json").read_text())["processes"] == 2
-    assert pd.read_csv(folder / "history.csv").epoch.tolist() == list(range(1, 41))
+    assert pd.read_csv(folder / "history.csv").epoch.tolist() == list(range(1, 21))
     (script,) = (text for text in (p.read_text() for p in project.glob("**/*_submission.sh")) if "=train:" in text)
     assert "--nodes=2" in script and "--gpus-per-node=1" in script

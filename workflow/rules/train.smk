@@ -14,7 +14,7 @@ def launch(wildcards):
         f': "${{SLURM_JOB_ID:?{refusal}}}"; {threads}'
         f" srun --overlap --input=none --nodes={nodes} --ntasks-per-node=1 --cpus-per-task=${{SLURM_CPUS_PER_TASK:-1}}"
         f" {torchrun} --nnodes={nodes} --rdzv-id=$SLURM_JOB_ID --rdzv-backend=c10d"
-        " --rdzv-endpoint=$(hostname):$((20000 + SLURM_JOB_ID % 10000)) -m --"
+        " --rdzv-endpoint=$(hostname):$((20000 + RANDOM % 10000)) -m --"
     )
 
 

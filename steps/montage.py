@@ -4,45 +4,34 @@ Upscaling is nearest-neighbour only. Below a picture: the model's own p_t, estim
 the judges of the align step see the target class.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from pagoda.errors import BadInput
-from pagoda.figures import designs
+from pagoda.figures.designs import DESIGNS, Montage, read_ascents
 from pagoda.figures.grid import draw_grid
 from pagoda.figures.style import save_figure
 from pagoda.figures.verdicts import read_verdicts
 from pagoda.log import logger
 from pagoda.run.command import main, option
 
-KINDS: dict[str, Callable] = {
-    "headline": partial(designs.by_target, blocks=1),
-    "eps": partial(designs.by_target, blocks=designs.BLOCKS),
-    "class": designs.by_source,
-    "ladder": designs.ladder,
-    "sweep": designs.sweep,
-    "synthesis": designs.synthesis,
-}
-
 
 @dataclass(frozen=True)
 class Config:
     """Put ascents side by side."""
 
-    kind: str = option(f"one of {', '.join(KINDS)}")
+    kind: str = option(f"one of {', '.join(DESIGNS)}")
     ascents: tuple[Path, ...] = option("files that the ascend step wrote; their order is that of the views")
     out: Path = option("where the picture goes: .png, .pdf or .svg")
     measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote; none: no verdicts", default=())
 
 
-def run(config: Config) -> designs.Montage:
+def run(config: Config) -> Montage:
     """Draw the montage and return it. Raises BadInput where an ascent or a measure is missing or does not belong."""
-    if config.kind not in KINDS:
-        raise BadInput(f"montage kind {config.kind!r} is unknown: choose from {', '.join(KINDS)}")
-    ascents = designs.read_ascents(config.ascents)
-    made = KINDS[config.kind](ascents, read_verdicts(config.measures))
+    if config.kind not in DESIGNS:
+        raise BadInput(f"montage kind {config.kind!r} is unknown: choose from {', '.join(DESIGNS)}")
+    ascents = read_ascents(config.ascents)
+    made = DESIGNS[config.kind](ascents, read_verdicts(config.measures))
     save_figure(draw_grid(made.rows, made.columns, made.title, made.caption).figure, config.out)
     logger.info("wrote %s: %d rows of %d pictures", config.out, len(made.rows), len(made.columns))
     return made

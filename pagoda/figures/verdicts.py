@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from pagoda.data.ascents import Ascent
+from pagoda.data.registry import JUDGES
+from pagoda.data.tables import read_table
 from pagoda.errors import BadInput
 
-JUDGES = ("knn", "qda", "net")
 KEY = ("view", "epsilon", "target", "index")
 Verdicts = dict[tuple, tuple[int, int]]
 """(view, epsilon, target, index) -> how many judges see the target class in the end, and how many judge it."""
@@ -16,21 +15,11 @@ Verdicts = dict[tuple, tuple[int, int]]
 def read_verdicts(paths: tuple[Path, ...]) -> Verdicts:
     """Read the tables of views. Raises BadInput where one is missing or none that the align step wrote."""
     found: Verdicts = {}
-    columns = [*KEY, *(f"{judge}_after" for judge in JUDGES)]
+    columns = [*KEY, *(f"{judge.name}_after" for judge in JUDGES)]
     for path in paths:
-        try:
-            # As text: a class may be named 3, or nan.
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)[columns]
-            table = table.astype({"epsilon": float, "index": int})
-        except FileNotFoundError:
-            raise BadInput(f"no measures at {path}: the align step writes them") from None
-        except (KeyError, ValueError) as error:
-            raise BadInput(f"{path} is not a table that the align step wrote: {error}") from None
-        for view, epsilon, target, index, *seen in table.itertuples(index=False, name=None):
+        for view, epsilon, target, index, *seen in read_table(path, "align", columns)[columns].itertuples(index=False):
             judged = [name for name in seen if name]
             found[view, epsilon, target, index] = judged.count(target), len(judged)
-    if paths and not found:
-        raise BadInput(f"no measures in {', '.join(map(str, paths))}: the tables have no rows")
     return found
 
 
@@ -42,11 +31,11 @@ def verdict(verdicts: Verdicts, ascent: Ascent, source: int) -> str:
 
     """
     s, index = ascent.settings, int(ascent.index[source])
-    key = (s.view, float(s.epsilon), s.target, index)
+    key = (s.view.label, float(s.epsilon), s.target, index)
     if key not in verdicts:
         raise BadInput(
-            f"no measures of {s.view}, ε = {s.epsilon:g}, class {s.target!r}, image #{index}: --measures must have a "
-            "row for each picture shown, or be empty"
+            f"no measures of {s.view.label}, ε = {s.epsilon:g}, class {s.target!r}, image #{index}: --measures must "
+            "have a row for each picture shown, or be empty"
         )
     seen, judges = verdicts[key]
     return f"{seen}/{judges}"

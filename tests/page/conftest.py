@@ -38,7 +38,7 @@ def until(page, condition):
 def example(tmp_path_factory):
     config, ascents = write_set(tmp_path_factory.mktemp("page"))
     gallery.run(config)
-    by_place = {(a.settings.view, a.settings.epsilon, a.settings.target): a for a in ascents}
+    by_place = {(a.settings.view.label, a.settings.epsilon, a.settings.target): a for a in ascents}
     return f"file://{config.out}", by_place
 
 

@@ -1,0 +1,41 @@
+"""The measures of a view as the align step writes them: a table (.csv, a row an ascent) and its facts (.json)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pagoda.data.registry import COLUMNS, JUDGES, MEASURES
+from pagoda.data.tables import SEEN, read_facts, read_table
+from pagoda.data.views import View
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """The measures of a view: the table's rows, one an ascent, and its facts."""
+
+    rows: pd.DataFrame
+    facts: dict
+
+    @property
+    def view(self) -> View:
+        """The view measured."""
+        return View(self.facts["model"], self.facts["sigma"], self.facts["start"])
+
+    def by_image(self, epsilon: float) -> pd.DataFrame:
+        """Return every measure at an epsilon as means over the ascents of an image, a row an image."""
+        rows = self.rows[self.rows.epsilon == epsilon]
+        # A seed is another one for each class.
+        images = [rows["index"], rows.target if self.facts["start"] != "images" else rows.start]
+        return rows.groupby(images)[COLUMNS].mean()
+
+
+def read_alignment(path: Path) -> Alignment:
+    """Read a view's measures. Raises BadInput where the table is missing, empty or something else."""
+    gains = [measure.column for measure in MEASURES if measure.judge]
+    known = [name for name in COLUMNS if name not in gains]
+    rows = read_table(path, "align", ["index", "target", "start", "epsilon", *known, *SEEN])
+    for judge in (judge.name for judge in JUDGES):
+        gain = (rows[f"{judge}_after"] == rows.target).astype(float) - (rows[f"{judge}_before"] == rows.target)
+        rows[f"{judge}_gain"] = gain.where(rows[f"{judge}_after"] != "")
+    return Alignment(rows, read_facts(path, "align", ["model", "objective", "sigma", "start", "judges", "draws"]))

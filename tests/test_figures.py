@@ -20,6 +20,7 @@ from pagoda.data.registry import SHOWN
 from pagoda.errors import BadInput
 from pagoda.figures import animation as films
 from pagoda.figures import panels
+from pagoda.figures.designs import DESIGNS
 from pagoda.figures.gradients import PANEL, caption, draw_gradients, picture, read_gradients
 from pagoda.figures.grid import _headings, enlarged, scale_of
 from pagoda.figures.style import view_colour
@@ -283,8 +284,8 @@ def test_captions_of_the_report_render_and_say_what_decides(path, experiment):
 
 def test_every_output_of_the_report_has_a_caption_and_a_category():
     rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
-    kinds = re.findall(r'^    "montage_\w+": (?:HEADLINE|\("(\w+)")', rules, re.M)
-    named = {f"montage_{kind or 'headline'}" for kind in kinds}
+    named = {f"montage_{kind}" for kind in re.findall(r'^    "(\w+)": \(', rules, re.M)}
     named |= set(re.findall(r'caption=f?"\.\./report/(\w+)\.rst"', rules)) - {"montage_"}
+    assert {f"montage_{kind}" for kind in DESIGNS} < named
     assert named | {"workflow"} == {path.stem for path in CAPTIONS}
     assert set(re.findall(r'category="(\w+)"', rules)) == {"Montages", "Curves", "Tables", "Page"}

@@ -1,19 +1,91 @@
-# Figures, one rule a design; {format} is png, pdf or svg. By rule: (kind, path, inputs, what the report calls it).
-HEADLINE = ("headline", "headline", headline_ascents, {"figure": "headline"})
+# Figures, one rule a design; {format} is png, pdf or svg.
+
+
+def headline_ascents(wildcards):
+    """Return the ascents of the headline: every view and class shown at its epsilon."""
+    return ascents(wildcards, [headline_epsilon(wildcards)], shown_of(wildcards.experiment), views_of(wildcards))
+
+
+def epsilon_ascents(wildcards):
+    """Return the ascents of one epsilon: every view and class shown."""
+    experiment_of(wildcards)
+    return ascents(wildcards, [number_of(wildcards, "eps")], shown_of(wildcards.experiment), views_of(wildcards))
+
+
+def class_ascents(wildcards):
+    """Return the ascents of one class: every view and epsilon."""
+    radii = experiment_of(wildcards)["ascend"]["epsilon"]
+    return ascents(wildcards, radii, [target_of(wildcards)], views_of(wildcards))
+
+
+def animated_ascents(wildcards):
+    """Return the ascents of one class at the headline's epsilon: every view."""
+    return ascents(wildcards, [headline_epsilon(wildcards)], [target_of(wildcards)], views_of(wildcards))
+
+
+def swept_ascents(wildcards):
+    """Return the ascents of the sweep: every view at every number of draws, towards its class."""
+    sweep = experiment_of(wildcards).get("sweep")
+    if sweep is None:
+        refuse(f"experiment {wildcards.experiment} has no sweep: add `sweep` to it in config.yaml")
+    name = f"eps={headline_epsilon(wildcards):g}/class={class_in_path(sweep['class'])}.npz"
+    return [
+        f"results/{wildcards.experiment}/ascend/{view_path(view)}/draws={n}/{name}"
+        for view in sweep["views"]
+        for n in sweep["draws"]
+    ]
+
+
+def synthesis_ascents(wildcards):
+    """Return the ascents with no source picture: every such view and class shown."""
+    views = views_of(wildcards, start=False)
+    if not views:
+        refuse(f"experiment {wildcards.experiment} has no view with `start: seeds` or `start: noise`")
+    return ascents(wildcards, [headline_epsilon(wildcards)], shown_of(wildcards.experiment), views)
+
+
+# By kind: the path, its ascents, what the report calls it, and the paths that an experiment has of it (from its config
+# and the classes shown, as paths hold them).
 MONTAGES = {
-    "montage_headline": HEADLINE,
-    "montage_eps": ("eps", "eps={eps}", epsilon_ascents, {"figure": "every class", "epsilon": "{eps}"}),
-    "montage_class": ("class", "class={target}", class_ascents, {"figure": "every source", "class": "{target}"}),
-    "montage_ladder": ("ladder", "ladder/class={target}", class_ascents, {"figure": "ε ladder", "class": "{target}"}),
-    "montage_sweep": ("sweep", "sweep", swept_ascents, {"figure": "σ × N"}),
-    "montage_synthesis": ("synthesis", "synthesis", synthesis_ascents, {"figure": "synthesis from seeds"}),
+    "headline": ("headline", headline_ascents, {"figure": "headline"}, lambda *_: ["headline"]),
+    "eps": (
+        *("eps={eps}", epsilon_ascents, {"figure": "every class", "epsilon": "{eps}"}),
+        lambda experiment, classes: [f"eps={epsilon:g}" for epsilon in experiment["ascend"]["epsilon"]],
+    ),
+    "class": (
+        *("class={target}", class_ascents, {"figure": "every source", "class": "{target}"}),
+        lambda experiment, classes: [f"class={c}" for c in classes],
+    ),
+    "ladder": (
+        *("ladder/class={target}", class_ascents, {"figure": "ε ladder", "class": "{target}"}),
+        lambda experiment, classes: [f"ladder/class={classes[0]}"],
+    ),
+    "sweep": (
+        *("sweep", swept_ascents, {"figure": "σ × N"}),
+        lambda experiment, classes: ["sweep"] if "sweep" in experiment else [],
+    ),
+    "synthesis": (
+        *("synthesis", synthesis_ascents, {"figure": "synthesis from seeds"}),
+        lambda experiment, classes: (
+            ["synthesis"]
+            if {view.get("start", "images") for view in experiment["ascend"]["views"]} - {"images"}
+            else []
+        ),
+    ),
 }
 
-for name, (kind, path, inputs, labels) in MONTAGES.items():
+
+def montages_of(experiment, classes):
+    """Return the figures of ascents that an experiment is made of, below its folder and without their suffix."""
+    found = [path for *_, paths in MONTAGES.values() for path in paths(experiment, classes)]
+    return [f"montage/{path}" for path in (*found, *(f"animation/class={c}" for c in classes))]
+
+
+for kind, (path, inputs, labels, _) in MONTAGES.items():
 
     rule:
         name:
-            name
+            f"montage_{kind}"
         input:
             ascents=inputs,
             # The headline's corners say what the judges see.

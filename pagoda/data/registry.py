@@ -38,7 +38,8 @@ class Measure:
 
     `of` says what it is taken of: the gradient of the score of the "target" or of the image's "own" class, the
     "change", a "judge", or the "ascent", which tells it itself. `short` heads its panel in the figure, and `reference`
-    is the value marked there: what chance, or white noise, would have; None for no fixed one.
+    is the value marked there: what chance, or white noise, would have; None for no fixed one. `digits` are the decimals
+    that the page shows of one picture's.
     """
 
     column: str
@@ -48,6 +49,7 @@ class Measure:
     meaning: str
     short: str = ""
     reference: float | None = 0.0
+    digits: int = 2
 
     @property
     def heading(self) -> str:
@@ -81,6 +83,7 @@ MEASURES = (
         *("contrastive", "contrastive cosine", 1, "target"),
         "cosine of the gradient with the direction to the target class's mean, less that of other classes",
         "contrastive cosine",
+        digits=3,
     ),
     *map(_gain, JUDGES),
     Measure(
@@ -91,7 +94,7 @@ MEASURES = (
     Measure(
         *("saliency", "saliency cosine", 1, "own"),
         "|cosine| of the centred image and the gradient of its own class",
-        *("saliency cosine", None),
+        *("saliency cosine", None, 3),
     ),
 )
 """What hypotheses are decided by."""

@@ -101,8 +101,8 @@ function addressOf(s) {
   if (s.mode === "blind") Object.assign(fields, { mode: s.mode, seed: s.seed }, s.answers && { answers: s.answers });
   else Object.assign(fields, { source: s.source, step: s.step, mode: s.mode });
   if (s.zoom > 1) Object.assign(fields, { zoom: +s.zoom.toFixed(2), x: +s.x.toFixed(3), y: +s.y.toFixed(3) });
-  const told = ([name, value]) => `${name}=${encodeURIComponent(value).replace(/%40/g, "@").replace(/%2C/g, ",")}`;
-  return `#${Object.entries(fields).map(told).join("&")}`;
+  const field = ([name, value]) => `${name}=${encodeURIComponent(value).replace(/%40/g, "@").replace(/%2C/g, ",")}`;
+  return `#${Object.entries(fields).map(field).join("&")}`;
 }
 
 /** Read an address. What it names and this page lacks is left as it opens, and returned as text. */
@@ -156,13 +156,20 @@ function el(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** A table that scrolls sideways, from the names of its columns and its rows. */
+function tableOf(label, head, rows, attributes = {}) {
+  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
+    el("table", attributes, el("thead", {}, el("tr", {}, head.map((name) => el("th", { scope: "col" }, name)))), el("tbody", {}, rows)));
+}
+
 const byId = (id) => document.getElementById(id);
 
 /** A probability for people: three decimals, and no false certainty. */
 function chance(p) {
-  if (p === null || p === undefined) return "unknown";
+  if (missing(p)) return "unknown";
   if (p < 0.0005) return "< 0.001";
   return p >= 0.9995 ? "> 0.999" : p.toFixed(3);
 }
 
-const signed = (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−"));
+const missing = (value) => value === null || value === undefined;
+const signed = (value, digits = 2) => (missing(value) ? "–" : value.toFixed(digits).replace("-", "−"));

@@ -21,18 +21,16 @@ class Config:
     out: Path = option("where the summary (.csv) goes; the same to read (.md) goes beside it")
     epsilon: float = option("the epsilon, in pixel values, that the .md shows; the .csv has all")
     gate: float = option("split-half cosine below which N is called too small", default=0.5)
-    resamples: int = option("of the bootstrap", default=10_000)
-    seed: int = option("of the bootstrap", default=0)
+    resamples: int = option("no longer used", default=10_000)
+    seed: int = option("no longer used", default=0)
 
 
 def run(config: Config) -> pd.DataFrame:
     """Write both files and return the summary. Raises BadInput where a table is missing, foreign or empty."""
     if not config.tables:
         raise BadInput("no tables: a summary needs at least one that the align step wrote")
-    if config.resamples < 1:
-        raise BadInput(f"resamples is {config.resamples}: must be at least 1")
     alignments = [read_alignment(path) for path in config.tables]
-    summary = Summary(alignments, config.epsilon, config.gate, config.resamples, config.seed)
+    summary = Summary(alignments, config.epsilon, config.gate)
     table = summary.table()
     if config.epsilon not in set(table.epsilon):
         known = ", ".join(f"{epsilon:g}" for epsilon in sorted(set(table.epsilon)))

@@ -126,13 +126,13 @@ def test_a_sheet_holds_every_picture_exactly_and_the_shared_sources_once(example
     config, ascents = example
     data = gathered(config)
     assert len({ascent["source_sheet"] for ascent in data["ascents"]}) == 2 * len(CLASSES)  # of images, of seeds
-    for told, ascent in zip(data["ascents"], ascents, strict=True):
-        image = np.asarray(Image.open(io.BytesIO(b64decode(data["sheets"][told["sheet"]].partition(",")[2]))))
+    for shown, ascent in zip(data["ascents"], ascents, strict=True):
+        image = np.asarray(Image.open(io.BytesIO(b64decode(data["sheets"][shown["sheet"]].partition(",")[2]))))
         interleaved = image.reshape(3, 8, 3, 8, 3)  # source, row, frame, column, channel
         assert (interleaved.transpose(2, 0, 4, 1, 3) == ascent.frames[1:, :3]).all()
-        assert told["frame_steps"] == [0, 3, 6, 9]
-        assert told["path"][1][0] == pytest.approx(ascent.p_before[1], rel=1e-3)
-        assert told["path"][1][STEPS] == pytest.approx(ascent.p_after[1], rel=1e-3)
+        assert shown["frame_steps"] == [0, 3, 6, 9]
+        assert shown["path"][1][0] == pytest.approx(ascent.p_before[1], rel=1e-3)
+        assert shown["path"][1][STEPS] == pytest.approx(ascent.p_after[1], rel=1e-3)
 
 
 @pytest.mark.parametrize("side", [64, 65])

@@ -46,7 +46,7 @@ class Certificates:
 
     @property
     def radii(self) -> np.ndarray:
-        """Radii at which the table tells the certified accuracy: those of interest in grid mode, else any."""
+        """Radii of the table of certified accuracy: those of interest in grid mode, else every SPACING."""
         return (
             np.array(self.facts["radii"]) if self.is_grid else np.arange(0, self.rows.radius.max() + SPACING, SPACING)
         )

@@ -1,20 +1,28 @@
 """The summary of the measures of every view: means over images with intervals, and which hypotheses hold.
 
 An image's value is the mean over its ascents (one a target class). Whether standard < smoothed holds is decided by the
-paired difference over the images of both views.
+paired difference over the images of both views. All measures are decided at once, so each interval that decides has the
+coverage TOGETHER: by Bonferroni's inequality, all of them hold with 95 %.
 """
 
 from dataclasses import dataclass
+from math import ceil, isnan, log2
 
 import numpy as np
 import pandas as pd
 
 from pagoda.data.alignments import Alignment
 from pagoda.data.registry import JUDGES, MEASURES, OTHERS, WHITE_NOISE, Measure
-from pagoda.maths.bootstrap import mean_interval
+from pagoda.maths.confidence import mean_interval
 
-ENOUGH = 5
-"""Images from which on a hypothesis is decided: a bootstrap over fewer says little."""
+TOGETHER = 1 - 0.05 / len(MEASURES)
+"""Coverage of each interval that decides."""
+ENOUGH = ceil(log2(2 / (1 - TOGETHER)))
+"""Images from which on a hypothesis is decided.
+
+From as many on, the sign test, which takes nothing for granted but that a difference is as likely as its negative where
+views do not differ, could decide as well: differences of one sign alone have the chance 2 / 2^n.
+"""
 LABELS = {judge.name: judge.label for judge in JUDGES}
 
 
@@ -22,15 +30,12 @@ LABELS = {judge.name: judge.label for judge in JUDGES}
 class Summary:
     """What is summarised, and how.
 
-    `epsilon` is that of the page, in pixel values, `gate` the split-half cosine below which N is called too small;
-    `resamples` and `seed` are those of the bootstrap.
+    `epsilon` is that of the page, in pixel values, `gate` the split-half cosine below which N is called too small.
     """
 
     alignments: list[Alignment]
     epsilon: float
     gate: float
-    resamples: int
-    seed: int
 
     def table(self) -> pd.DataFrame:
         """Return a row a view and epsilon: of each measure the mean, low, high and n, then what is flagged."""
@@ -52,12 +57,15 @@ class Summary:
         flags = [f"- {row.view}: {row['flags']}" for row in shown if row["flags"]]
         parts = [
             "# Alignment",
-            f"ε = {self.epsilon:g}. Means over images, each the mean over its ascents; in brackets 95 % bootstrap "
-            f"intervals over images ({self.resamples:,} resamples, seed {self.seed}). {counts}An arrow points where "
-            f"the better values lie. White noise has a high-frequency fraction of {WHITE_NOISE:.2f}.",
+            f"ε = {self.epsilon:g}. Means over images, each the mean over its ascents; in brackets 95 % intervals over "
+            f"images (Student's t). {counts}An arrow points where the better values lie. White noise has a "
+            f"high-frequency fraction of {WHITE_NOISE:.2f}.",
             _table(header, rows),
             *(["Flags:\n\n" + "\n".join(flags)] if flags else []),
             "## Does the hypothesis hold: standard < smoothed?",
+            f"Decided from {ENOUGH} images on, by {100 * TOGETHER:.1f} % intervals of the difference (Student's t): "
+            f"a wrong decision on any of the {len(MEASURES)} measures of a pair of views has a chance of 5 % "
+            "(Bonferroni).",
             "\n".join(f"- {sentence}" for sentence in self.hypotheses()),
             *self._controls(),
             "## Judges",
@@ -81,7 +89,7 @@ class Summary:
 
     def verdict(self, before: Alignment, after: Alignment, measure: Measure) -> str:
         """Say what the paired differences of two views over the images of both mean for the hypothesis."""
-        found = self._difference(before, after, measure)
+        found = self._difference(before, after, measure, TOGETHER)
         mean, low, high, n = found
         difference = f"smoothed − standard = {_said(found)}"
         if n < ENOUGH:
@@ -89,6 +97,8 @@ class Summary:
             return f"is not decided ({few})"
         if weak := self._weakness(before, after, measure):
             return f"is not decided ({weak}; {difference})"
+        if isnan(low):
+            return f"is not decided (no spread to decide by; {difference})"
         if low <= 0 <= high:
             return f"is not decided ({difference})"
         return f"{'holds' if mean * measure.better > 0 else 'does not hold: the reverse does'} ({difference})"
@@ -99,7 +109,7 @@ class Summary:
         row |= {"epsilon": epsilon, "n": len(images), "ascents": int((one.rows.epsilon == epsilon).sum())}
         for measure in (*MEASURES, *OTHERS):
             name = measure.column
-            found = mean_interval(images[name].to_numpy(float), self.resamples, self.seed)
+            found = mean_interval(images[name].to_numpy(float))
             row |= dict(zip((name, f"{name}_low", f"{name}_high", f"{name}_n"), found, strict=True))
         return row | {"flags": "; ".join(self._flags(one, row))}
 
@@ -141,12 +151,15 @@ class Summary:
             return []
         rows = [[measure.heading, *(_said(self._difference(*pair, measure)) for pair in pairs)] for measure in MEASURES]
         header = ["second minus first", *(f"{before.view.label} → {after.view.label}" for before, after in pairs)]
-        text = "The hypothesis changes training and smoothing at once. One at a time, over the images of both views:"
+        text = "The hypothesis changes training and smoothing at once. One at a time, over the images of both views, "
+        text += "with 95 % intervals each:"
         return ["## Controls", text, _table(header, rows)]
 
-    def _difference(self, before: Alignment, after: Alignment, measure: Measure) -> tuple[float, float, float, int]:
+    def _difference(
+        self, before: Alignment, after: Alignment, measure: Measure, coverage: float = 0.95
+    ) -> tuple[float, float, float, int]:
         first, second = (one.by_image(self.epsilon)[measure.column] for one in (before, after))
-        return mean_interval((second - first).to_numpy(float), self.resamples, self.seed)
+        return mean_interval((second - first).to_numpy(float), coverage)
 
     def _weakness(self, before: Alignment, after: Alignment, measure: Measure) -> str:
         """Return why a measure of two views says nothing: its judge is too weak, or N too small; "" where it does."""
@@ -175,14 +188,16 @@ def _weak(judge: dict) -> bool:
 
 def _said(found: tuple[float, float, float, int]) -> str:
     mean, low, high, n = found
-    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}], n = {n}" if n > 1 else f"undefined, n = {n}"
+    if n < 2:
+        return f"undefined, n = {n}"
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}], n = {n}" if low < high else f"{mean:+.3f} on each image, n = {n}"
 
 
 def _cell(row: pd.Series, column: str) -> str:
     value, low, high, n = (row[f"{column}{suffix}"] for suffix in ("", "_low", "_high", "_n"))
     if np.isnan(value):
         return "–"
-    interval = f"[{low:.3f}, {high:.3f}]" if np.isfinite(low) else "[undefined]"
+    interval = f"[{low:.3f}, {high:.3f}]" if np.isfinite(low) else "[undefined]" if n < 2 else "on each"
     return f"{value:.3f} {interval}" + ("" if n == row["n"] else f" (n = {n})")
 
 

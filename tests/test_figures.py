@@ -16,7 +16,7 @@ from matplotlib import colors
 from PIL import Image
 
 from pagoda.data.ascents import read_ascent, write_ascent
-from pagoda.data.registry import SHOWN
+from pagoda.data.registry import MEASURES
 from pagoda.errors import BadInput
 from pagoda.figures import animation as films
 from pagoda.figures import panels
@@ -144,7 +144,7 @@ def summary(tmp_path):
             "epsilon": epsilon,
             "n": 21,
         }
-        for name in [measure.column for measure in SHOWN]:
+        for name in [measure.column for measure in MEASURES]:
             value = draw.uniform()
             row |= {name: value, f"{name}_low": value - 0.1, f"{name}_high": value + 0.05}
         rows.append(row | {"objective": model.split("-")[0], "flags": "N too small" if number == 3 else ""})
@@ -166,7 +166,7 @@ def test_the_measures_stand_at_the_values_of_the_tables(summary, tmp_path):
     (line,) = curves.lines
     assert np.allclose(line.get_xydata(), certified[["radius", "accuracy"]][:3])
     assert line.get_color() == view_colour("gaussian-0.5", 0.5)
-    for name, axes in zip([measure.column for measure in SHOWN], drawn, strict=True):
+    for name, axes in zip([measure.column for measure in MEASURES], drawn, strict=True):
         dots = [line for line in axes.lines if line.get_marker() != "None"]
         bars = {int(line.get_ydata()[0]): line.get_xdata() for line in axes.lines[1:] if line.get_marker() == "None"}
         assert np.allclose([dot.get_xydata()[0] for dot in dots], np.column_stack([rows[name], range(7)]))
@@ -269,8 +269,8 @@ def test_captions_of_the_report_render_and_say_what_decides(path, experiment):
     values = config["experiments"][experiment]
     odd = "a *b* `c` |d| e_ \\f <script> $x$ 名前 :: {r/s} 9%"
     wildcards = SimpleNamespace(experiment=experiment, target=class_in_path(odd), eps="4")
-    told = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined).from_string(path.read_text())
-    text = told.render(snakemake=SimpleNamespace(config=config, wildcards=wildcards))
+    template = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined).from_string(path.read_text())
+    text = template.render(snakemake=SimpleNamespace(config=config, wildcards=wildcards))
     body = publish_parts(text, writer="html5", settings_overrides={"halt_level": 2, "report_level": 2})["html_body"]
     words = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", body))
     assert "system-message" not in body and "<script>" not in body

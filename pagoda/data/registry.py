@@ -37,7 +37,7 @@ class Measure:
     """A measure: its column, what people call it, what it means, and the sign of the better direction (0: neither).
 
     `of` says what it is taken of: the gradient of the score of the "target" or of the image's "own" class, the
-    "change", a "judge", or the "ascent", which tells it itself. `short` heads its panel in the figure, and `reference`
+    "change", a "judge", or the "ascent" itself, whose file has it. `short` heads its panel in the figure, and `reference`
     is the value marked there: what chance, or white noise, would have; None for no fixed one. `digits` are the decimals
     that the page shows of one picture's.
     """
@@ -82,24 +82,25 @@ MEASURES = (
     Measure(
         *("contrastive", "contrastive cosine", 1, "target"),
         "cosine of the gradient with the direction to the target class's mean, less that of other classes",
-        "contrastive cosine",
+        short="contrastive cosine",
         digits=3,
-    ),
-    *map(_gain, JUDGES),
-    Measure(
-        *("high_frequency", "high-frequency fraction", -1, "change"),
-        f"share of the change's power above ¼ cycle per pixel; white noise has {WHITE_NOISE:.2f}",
-        *("high-freq. fraction", WHITE_NOISE),
     ),
     Measure(
         *("saliency", "saliency cosine", 1, "own"),
         "|cosine| of the centred image and the gradient of its own class",
-        *("saliency cosine", None, 3),
+        short="saliency cosine",
+        reference=None,
+        digits=3,
     ),
+    Measure(
+        *("high_frequency", "high-frequency fraction", -1, "change"),
+        f"share of the change's power above ¼ cycle per pixel; white noise has {WHITE_NOISE:.2f}",
+        short="high-freq. fraction",
+        reference=WHITE_NOISE,
+    ),
+    *map(_gain, JUDGES),
 )
-"""What hypotheses are decided by."""
-SHOWN = sorted(MEASURES, key=lambda measure: ("target", "own", "change", "judge").index(measure.of))
-"""The same in the order of figures and page: gradients, changes, judges."""
+"""What hypotheses are decided by, in the order of tables, figures and page."""
 OTHERS = (
     Measure(
         *("split_half", "split-half cosine", 0, "target"),
@@ -109,8 +110,8 @@ OTHERS = (
         *("own_split_half", "split-half cosine, own class", 0, "own"),
         "the same of the gradient of the image's own class",
     ),
-    Measure("p_before", "p̄_t before", 0, "ascent", "score of the target class at the source, the model's own"),
-    Measure("p_after", "p̄_t after", 0, "ascent", "score of the target class at the end, the model's own"),
+    Measure("p_before", "p̄ₜ before", 0, "ascent", "score of the target class at the source, the model's own"),
+    Measure("p_after", "p̄ₜ after", 0, "ascent", "score of the target class at the end, the model's own"),
     Measure("norm", "‖δ‖", 0, "ascent", "L2 norm of the change"),
 )
 """What stands beside them in tables: no direction is the better one."""

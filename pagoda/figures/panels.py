@@ -1,6 +1,6 @@
 """Certified accuracy against radius, beside a panel for each measure of alignment of each view at one epsilon.
 
-Dots are means over images and bars their 95 % bootstrap intervals, as the align summary has them.
+Dots are means over images and bars their 95 % intervals, as the align summary has them.
 """
 
 from math import ceil
@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pagoda.data.registry import SHOWN, WHITE_NOISE, Measure
+from pagoda.data.registry import MEASURES, WHITE_NOISE, Measure
 from pagoda.data.tables import read_table
 from pagoda.errors import BadInput
 from pagoda.figures.captions import values_of
@@ -26,7 +26,7 @@ ACROSS = 3
 
 def read_summary(path: Path, epsilon: float) -> pd.DataFrame:
     """Return the rows of views that start from images, at `epsilon`. Raises BadInput where there are none."""
-    wanted = [f"{measure.column}{part}" for measure in SHOWN for part in ("", "_low", "_high")]
+    wanted = [f"{measure.column}{part}" for measure in MEASURES for part in ("", "_low", "_high")]
     table = read_table(path, "align_summary", ("view", "model", "sigma", "start", "epsilon", "n", "flags", *wanted))
     from_images = table[table.start == "images"]
     found = from_images[np.isclose(from_images.epsilon, epsilon)]
@@ -39,7 +39,7 @@ def read_summary(path: Path, epsilon: float) -> pd.DataFrame:
 
 def draw_panels(rows: pd.DataFrame, certified: pd.DataFrame | None, epsilon: float) -> plt.Figure:
     """Return the figure: to the left certified accuracy where there is any, to the right a panel a measure."""
-    down = ceil(len(SHOWN) / ACROSS)
+    down = ceil(len(MEASURES) / ACROSS)
     height = 1.7 + down * 0.22 * len(rows) + 0.5
     figure = plt.figure(figsize=(TEXT_WIDTH, height), dpi=DPI, layout="constrained")
     taken = caption_below(figure, caption(rows, certified, epsilon))
@@ -49,7 +49,7 @@ def draw_panels(rows: pd.DataFrame, certified: pd.DataFrame | None, epsilon: flo
     if certified is not None:
         _draw_certified(figure.add_subplot(outer[0]), certified)
     panels = outer[-1].subgridspec(down, ACROSS).subplots(sharey=True, squeeze=False).flat
-    for number, (measure, axes) in enumerate(zip(SHOWN, panels, strict=False)):
+    for number, (measure, axes) in enumerate(zip(MEASURES, panels, strict=False)):
         _draw_measure(axes, rows, measure)
         axes.tick_params(axis="y", length=0, labelleft=number % ACROSS == 0)
     for axes in panels:  # those left over
@@ -98,10 +98,10 @@ def caption(rows: pd.DataFrame, certified: pd.DataFrame | None, epsilon: float) 
         text.append(f"Left: bands are 95 % intervals over {values_of(certified.n)} test images.")
     text.append(
         f"{'Panels' if certified is None else 'Right'}: means over n = {values_of(rows.n)} images, ε = {epsilon:g}, "
-        "with 95 % bootstrap intervals over images; the arrow points to better. Dashed: 0, and for high frequencies "
-        f"white noise, {WHITE_NOISE:.2f}; gain: of the chance that a judge sees the target class."
+        "with 95 % intervals (Student's t) over images; the arrow points to better. Dashed: 0, and for high "
+        f"frequencies white noise, {WHITE_NOISE:.2f}; gain: of the chance that a judge sees the target class."
     )
-    bare = [m.short for m in SHOWN if rows[[f"{m.column}_low", f"{m.column}_high"]].isna().any(axis=None)]
+    bare = [m.short for m in MEASURES if rows[[f"{m.column}_low", f"{m.column}_high"]].isna().any(axis=None)]
     if bare:
         text.append(f"A hollow dot without a bar has no interval: it is undefined ({', '.join(bare)}).")
     flagged = [f"{row.view}: {row.flags}" for row in rows.itertuples() if row.flags]

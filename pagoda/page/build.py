@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from pagoda.data.ascents import Ascent, Settings, read_ascent
-from pagoda.data.registry import JUDGES, OTHERS, SHOWN
+from pagoda.data.registry import JUDGES, MEASURES, OTHERS
 from pagoda.data.tables import SEEN, TEXT, read_table
 from pagoda.errors import BadInput
 
@@ -85,7 +85,7 @@ def gather(inputs: Inputs, epsilon: float, sources: int, frames: int) -> dict:
         "picture": {"height": height, "width": width, "channels": channels},
         "lossless": max(height, width) <= LOSSLESS,
         "classes": targets,
-        "measures": [asdict(measure) for measure in (*SHOWN, *OTHERS)],
+        "measures": [asdict(measure) for measure in (*MEASURES, *OTHERS)],
         "judges": [asdict(judge) for judge in JUDGES],
         "views": views,
         "first": _first(views, epsilon),
@@ -179,7 +179,7 @@ def _url(form: str, image: Image.Image, **settings: object) -> str:
 
 def _measures(paths: tuple[Path, ...]) -> dict | None:
     """Return rows of the align step's tables by the picture that they are of; None where no table is given."""
-    columns = [*PLACE, *(measure.column for measure in SHOWN if not measure.judge), *SEEN]
+    columns = [*PLACE, *(measure.column for measure in MEASURES if not measure.judge), *SEEN]
     tables = [read_table(path, "align", columns) for path in paths]
     return {_place(row): row for table in tables for row in table.to_dict("records")} if paths else None
 
@@ -200,7 +200,7 @@ def _measured(measures: dict | None, settings: Settings, index: int) -> dict | N
             f"{settings.target!r}: the align step writes them"
         )
     seen = {judge.name: [row[f"{judge.name}_before"], row[f"{judge.name}_after"]] for judge in JUDGES}
-    own = {measure.column: _short(row[measure.column]) for measure in SHOWN if not measure.judge}
+    own = {measure.column: _short(row[measure.column]) for measure in MEASURES if not measure.judge}
     return own | {"judges": {name: pair for name, pair in seen.items() if pair[1]}}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from pagoda.errors import BadInput
 from pagoda.files import write_bytes
 from pagoda.log import logger
-from pagoda.page.build import Inputs, gather, render
+from pagoda.page.build import gather, render
 from pagoda.run.command import main, option
 
 LIMIT = 15_000_000
@@ -36,9 +36,10 @@ def run(config: Config) -> None:
             raise BadInput(f"{name} is {getattr(config, name)}: must be at least {least}")
     if not config.ascents:
         raise BadInput("no ascents: a page needs at least one")
-    inputs = Inputs(config.ascents, config.measures, config.summary, config.certified)
-    data = {"experiment": config.experiment, "config": config.config_hash}
-    data |= gather(inputs, config.epsilon, config.sources, config.frames)
+    shown = {
+        name: getattr(config, name) for name in ("measures", "summary", "certified", "epsilon", "sources", "frames")
+    }
+    data = {"experiment": config.experiment, "config": config.config_hash} | gather(config.ascents, **shown)
     page = render(data).encode()
     write_bytes(config.out, page)
     pictures = sum(map(len, data["sheets"]))

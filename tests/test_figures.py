@@ -26,7 +26,7 @@ from pagoda.figures.grid import _headings, enlarged, scale_of
 from pagoda.figures.style import view_colour
 from pagoda.figures.text import shortened, width_of, wrapped
 from pagoda.run.settings import class_in_path
-from steps import animation, gradients, measures
+from steps import gradients, measures, montage
 from tests.conftest import ROOT
 from tests.test_montage import ODD, SIDE, VIEWS, assert_table, invented, place
 
@@ -39,7 +39,7 @@ def test_an_animation_holds_every_frame_pixel_by_pixel(tmp_path):
     paths = tuple(tmp_path / f"{k}.npz" for k in range(2))
     for k, path in enumerate(paths):
         write_ascent(path, invented(k, **VIEWS[k]))
-    animation.run(animation.Config(paths, tmp_path / "a.png"))
+    montage.run(montage.Config("animation", paths, tmp_path / "a.png"))
     ascents, scale = [read_ascent(path) for path in paths], scale_of(SIDE, films.SOURCES, 2)
     with Image.open(tmp_path / "a.png") as film:
         assert (film.n_frames, film.info["loop"], film.mode) == (3, 0, "RGB")
@@ -53,7 +53,7 @@ def test_an_animation_holds_every_frame_pixel_by_pixel(tmp_path):
             )
     assert shown == [films.FIRST, films.BETWEEN, films.LAST] and shown[-1] > shown[1]
     first = (tmp_path / "a.png").read_bytes()
-    animation.run(animation.Config(paths, tmp_path / "a.png"))
+    montage.run(montage.Config("animation", paths, tmp_path / "a.png"))
     assert (tmp_path / "a.png").read_bytes() == first
     assert [films.p_after(ascents[0], done)[0] for done in (0, 15, 30)] == [
         ascents[0].p_before[0], ascents[0].p_path[15, 0], ascents[0].p_after[0]
@@ -70,9 +70,9 @@ def test_an_animation_is_of_one_class_at_one_epsilon(tmp_path):
     ):
         write_ascent(paths[1], other)
         with pytest.raises(BadInput, match=said):
-            animation.run(animation.Config(paths, tmp_path / "a.png"))
+            montage.run(montage.Config("animation", paths, tmp_path / "a.png"))
     with pytest.raises(BadInput, match=r"a.gif: its suffix must be .png"):
-        animation.run(animation.Config(paths, tmp_path / "a.gif"))
+        montage.run(montage.Config("animation", paths, tmp_path / "a.gif"))
 
 
 @pytest.fixture
@@ -269,8 +269,10 @@ def test_captions_of_the_report_render_and_say_what_decides(path, experiment):
     values = config["experiments"][experiment]
     odd = "a *b* `c` |d| e_ \\f <script> $x$ 名前 :: {r/s} 9%"
     wildcards = SimpleNamespace(experiment=experiment, target=class_in_path(odd), eps="4")
-    template = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined).from_string(path.read_text())
-    text = template.render(snakemake=SimpleNamespace(config=config, wildcards=wildcards))
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    text = environment.from_string(path.read_text()).render(
+        snakemake=SimpleNamespace(config=config, wildcards=wildcards)
+    )
     body = publish_parts(text, writer="html5", settings_overrides={"halt_level": 2, "report_level": 2})["html_body"]
     words = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", body))
     assert "system-message" not in body and "<script>" not in body

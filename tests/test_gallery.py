@@ -12,7 +12,7 @@ from PIL import Image
 
 from pagoda.data.ascents import Ascent, Settings, write_ascent
 from pagoda.errors import BadInput
-from pagoda.page.build import Inputs, gather, sheet
+from pagoda.page.build import gather, sheet
 from steps import gallery
 
 CLASSES = ("cat & dog", 'a/b "quoted", 1', "<script>window.hacked = 1</script>", "猫 nan%20#&=")
@@ -96,8 +96,8 @@ def example(tmp_path_factory):
 
 
 def gathered(config: gallery.Config) -> dict:
-    inputs = Inputs(config.ascents, config.measures, config.summary, config.certified)
-    return gather(inputs, config.epsilon, config.sources, config.frames)
+    names = ("measures", "summary", "certified", "epsilon", "sources", "frames")
+    return gather(config.ascents, **{name: getattr(config, name) for name in names})
 
 
 def data_of(page: Path) -> dict:

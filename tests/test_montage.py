@@ -247,7 +247,11 @@ def test_ascents_that_do_not_belong_together_are_refused(table, write, tmp_path)
         ("class", files, "one target class, but the ascents have target 3, 7"),
         ("sweep", files, "one target class"),
         ("class", (), "no ascents"),
-        ("collage", files, "'collage' is unknown: choose from headline, eps, class, ladder, sweep, synthesis"),
+        (
+            "collage",
+            files,
+            "'collage' is unknown: choose from headline, eps, class, ladder, sweep",
+        ),
         ("headline", (*files, lone), "no .*none.npz: the ascend step writes it"),
     ):
         with pytest.raises(BadInput, match=said):

@@ -54,10 +54,10 @@ class Ascent:
     """K ascents: pictures are [K, C, H, W] in [0, 1] (float32), frames uint8 [F, K, C, H, W].
 
     `index` and `label` say which test images the sources are (of seeds: their number, and the class that they are
-    drawn from; noise has the label -1). `frame_steps`, [F], says after how many steps a
-    frame was taken. `p_path`, [steps, K], is p_t before each step from that step's draws; `p_before` and `p_after`, [K],
-    are estimated from check_draws fresh draws. `norm`, [K], is ||end - source||. `split_half`, [K], is the cosine of
-    two independent estimates of the gradient at the source, each from the settings' draws.
+    drawn from; noise has the label -1). `frame_steps`, [F], says after how many steps a frame was taken. `p_path`,
+    [steps, K], is p_t before each step from that step's draws; `p_before` and `p_after`, [K], are estimated from
+    check_draws fresh draws. `norm`, [K], is ||end - source||. `split_half`, [K], is the cosine of two independent
+    estimates of the gradient at the source, each from the settings' draws.
     """
 
     settings: Settings

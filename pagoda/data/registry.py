@@ -37,9 +37,9 @@ class Measure:
     """A measure: its column, what people call it, what it means, and the sign of the better direction (0: neither).
 
     `of` says what it is taken of: the gradient of the score of the "target" or of the image's "own" class, the
-    "change", a "judge", or the "ascent" itself, whose file has it. `short` heads its panel in the figure, and `reference`
-    is the value marked there: what chance, or white noise, would have; None for no fixed one. `digits` are the decimals
-    that the page shows of one picture's.
+    "change", a "judge", or the "ascent" itself, whose file has it. `short` heads its panel in the figure, and
+    `reference` is the value marked there: what chance, or white noise, would have; None for no fixed one. `digits` are
+    the decimals that the page shows of one picture's.
     """
 
     column: str

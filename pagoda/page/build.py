@@ -8,7 +8,7 @@ import base64
 import hashlib
 import io
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -35,25 +35,23 @@ SUMMARY = ("model", "sigma", "start", "epsilon", "n")
 CERTIFIED = ("model", "sigma", "radius", "accuracy", "low", "high", "n")
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What a page is made of.
-
-    `ascents` are files of the ascend step, their order that of the views; `measures` tables of the align step, none for
-    a page without; `summary` and `certified` the tables of those steps, `certified` perhaps none.
-    """
-
-    ascents: tuple[Path, ...]
-    measures: tuple[Path, ...]
-    summary: Path
-    certified: tuple[Path, ...]
-
-
-def gather(inputs: Inputs, epsilon: float, sources: int, frames: int) -> dict:
+def gather(
+    paths: tuple[Path, ...],
+    measures: tuple[Path, ...],
+    summary: Path,
+    certified: tuple[Path, ...],
+    *,
+    epsilon: float,
+    sources: int,
+    frames: int,
+) -> dict:
     """Return all that the page shows, as plain lists, numbers, names and data URLs.
 
     Args:
-        inputs: the files.
+        paths: files of the ascend step; their order is that of the views.
+        measures: tables of the align step; none: the page has no measures.
+        summary: table of the align_summary step.
+        certified: table of the certified_accuracy step, or none.
         epsilon: the page opens with it; one of the ascents'.
         sources: of each ascent, at most.
         frames: pictures of each source, evenly spread from first to last, at most.
@@ -63,19 +61,19 @@ def gather(inputs: Inputs, epsilon: float, sources: int, frames: int) -> dict:
 
     """
     sheets: dict[str, int] = {}  # data URL -> number: pictures that views share, as the sources, are stored once
-    measures = _measures(inputs.measures)
+    rows = _measures(measures)
     ascents, views, first = [], {}, None
-    for path in inputs.ascents:
+    for path in paths:
         ascent = read_ascent(path)
         first = first or ascent
         settings = ascent.settings
         if (settings.classes, settings.data) != (first.settings.classes, first.settings.data):
-            raise BadInput(f"the ascents are of different datasets: {path} is not of that of {inputs.ascents[0]}")
+            raise BadInput(f"the ascents are of different datasets: {path} is not of that of {paths[0]}")
         view = views.setdefault(settings.view, _view(settings, len(views)))
         if view["hash"] != settings.model_hash:
             raise BadInput(f"{path} is of another {settings.model} than the ascents before it: ascend anew")
         shown = _ascent(ascent, sheets, sources, frames)
-        measured = [_measured(measures, settings, index) for index in shown["index"]]
+        measured = [_measured(rows, settings, index) for index in shown["index"]]
         ascents.append({"view": view["number"]} | shown | {"measures": measured})
     _, channels, height, width = first.source.shape
     targets = [name for name in first.settings.classes if name in {ascent["target"] for ascent in ascents}]
@@ -91,8 +89,8 @@ def gather(inputs: Inputs, epsilon: float, sources: int, frames: int) -> dict:
         "first": _first(views, epsilon),
         "ascents": ascents,
         "sheets": list(sheets),
-        "summary": _rows(inputs.summary, "align_summary", SUMMARY),
-        "certified": [row for path in inputs.certified for row in _rows(path, "certified_accuracy", CERTIFIED)],
+        "summary": _rows(summary, "align_summary", SUMMARY),
+        "certified": [row for path in certified for row in _rows(path, "certified_accuracy", CERTIFIED)],
     }
 
 

@@ -101,8 +101,7 @@ function addressOf(s) {
   if (s.mode === "blind") Object.assign(fields, { mode: s.mode, seed: s.seed }, s.answers && { answers: s.answers });
   else Object.assign(fields, { source: s.source, step: s.step, mode: s.mode });
   if (s.zoom > 1) Object.assign(fields, { zoom: +s.zoom.toFixed(2), x: +s.x.toFixed(3), y: +s.y.toFixed(3) });
-  const field = ([name, value]) => `${name}=${encodeURIComponent(value).replace(/%40/g, "@").replace(/%2C/g, ",")}`;
-  return `#${Object.entries(fields).map(field).join("&")}`;
+  return `#${new URLSearchParams(fields)}`.replaceAll("%40", "@").replaceAll("%2C", ",");
 }
 
 /** Read an address. What it names and this page lacks is left as it opens, and returned as text. */
@@ -126,16 +125,7 @@ function readAddress(hash) {
     seed: (value) => whole(value, 0, 2 ** 32 - 1),
     answers: (value) => (/^[lrn]*$/.test(value) ? value : undefined),
   };
-  let fields = [];
-  try {
-    fields = hash.slice(1).split("&").filter(Boolean).map((field) => {
-      const at = field.indexOf("=");
-      return [field.slice(0, at), decodeURIComponent(field.slice(at + 1))];
-    });
-  } catch {
-    unknown.push("an address that is cut off");
-  }
-  for (const [name, value] of fields) {
+  for (const [name, value] of new URLSearchParams(hash.slice(1))) {
     const known = Object.hasOwn(readers, name) ? readers[name](value) : undefined;
     if (known === undefined) unknown.push(`${name} “${value}”`);
     else read[name] = known;

@@ -1,26 +1,18 @@
+from functools import partial
+
 # Figures, one rule a design; {format} is png, pdf or svg.
 
 
-def headline_ascents(wildcards):
-    """Return the ascents of the headline: every view and class shown at its epsilon."""
-    return ascents(wildcards, [headline_epsilon(wildcards)], shown_of(wildcards.experiment), views_of(wildcards))
+def shown_ascents(wildcards, every_epsilon=False, start=True):
+    """Return the ascents of the class and the epsilon that a path names.
 
-
-def epsilon_ascents(wildcards):
-    """Return the ascents of one epsilon: every view and class shown."""
-    experiment_of(wildcards)
-    return ascents(wildcards, [number_of(wildcards, "eps")], shown_of(wildcards.experiment), views_of(wildcards))
-
-
-def class_ascents(wildcards):
-    """Return the ascents of one class: every view and epsilon."""
-    radii = experiment_of(wildcards)["ascend"]["epsilon"]
-    return ascents(wildcards, radii, [target_of(wildcards)], views_of(wildcards))
-
-
-def animated_ascents(wildcards):
-    """Return the ascents of one class at the headline's epsilon: every view."""
-    return ascents(wildcards, [headline_epsilon(wildcards)], [target_of(wildcards)], views_of(wildcards))
+    Where it names no class, every one shown; where no epsilon, the headline's or every one. `start` as in `views_of`.
+    """
+    experiment, named = experiment_of(wildcards), wildcards.keys()
+    radii = experiment["ascend"]["epsilon"] if every_epsilon else [headline_epsilon(wildcards)]
+    radii = [number_of(wildcards, "eps")] if "eps" in named else radii
+    classes = [target_of(wildcards)] if "target" in named else shown_of(wildcards.experiment)
+    return ascents(wildcards, radii, classes, views_of(wildcards, start))
 
 
 def swept_ascents(wildcards):
@@ -38,27 +30,34 @@ def swept_ascents(wildcards):
 
 def synthesis_ascents(wildcards):
     """Return the ascents with no source picture: every such view and class shown."""
-    views = views_of(wildcards, start=False)
-    if not views:
+    if not views_of(wildcards, start=False):
         refuse(f"experiment {wildcards.experiment} has no view with `start: seeds` or `start: noise`")
-    return ascents(wildcards, [headline_epsilon(wildcards)], shown_of(wildcards.experiment), views)
+    return shown_ascents(wildcards, start=False)
 
 
 # By kind: the path, its ascents, what the report calls it, and the paths that an experiment has of it (from its config
 # and the classes shown, as paths hold them).
 MONTAGES = {
-    "headline": ("headline", headline_ascents, {"figure": "headline"}, lambda *_: ["headline"]),
+    "headline": ("headline", shown_ascents, {"figure": "headline"}, lambda *_: ["headline"]),
     "eps": (
-        *("eps={eps}", epsilon_ascents, {"figure": "every class", "epsilon": "{eps}"}),
+        *("eps={eps}", shown_ascents, {"figure": "every class", "epsilon": "{eps}"}),
         lambda experiment, classes: [f"eps={epsilon:g}" for epsilon in experiment["ascend"]["epsilon"]],
     ),
     "class": (
-        *("class={target}", class_ascents, {"figure": "every source", "class": "{target}"}),
+        *(
+            "class={target}",
+            partial(shown_ascents, every_epsilon=True),
+            {"figure": "every source", "class": "{target}"},
+        ),
         lambda experiment, classes: [f"class={c}" for c in classes],
     ),
     "ladder": (
-        *("ladder/class={target}", class_ascents, {"figure": "ε ladder", "class": "{target}"}),
-        lambda experiment, classes: [f"ladder/class={classes[0]}"],
+        *("ladder/class={target}", partial(shown_ascents, every_epsilon=True)),
+        *({"figure": "ε ladder", "class": "{target}"}, lambda experiment, classes: [f"ladder/class={classes[0]}"]),
+    ),
+    "animation": (
+        *("animation/class={target}", shown_ascents, {"figure": "animation", "class": "{target}"}),
+        lambda experiment, classes: [f"animation/class={c}" for c in classes],
     ),
     "sweep": (
         *("sweep", swept_ascents, {"figure": "σ × N"}),
@@ -68,7 +67,7 @@ MONTAGES = {
         *("synthesis", synthesis_ascents, {"figure": "synthesis from seeds"}),
         lambda experiment, classes: (
             ["synthesis"]
-            if {view.get("start", "images") for view in experiment["ascend"]["views"]} - {"images"}
+            if any(view.get("start", "images") != "images" for view in experiment["ascend"]["views"])
             else []
         ),
     ),
@@ -77,8 +76,7 @@ MONTAGES = {
 
 def montages_of(experiment, classes):
     """Return the figures of ascents that an experiment is made of, below its folder and without their suffix."""
-    found = [path for *_, paths in MONTAGES.values() for path in paths(experiment, classes)]
-    return [f"montage/{path}" for path in (*found, *(f"animation/class={c}" for c in classes))]
+    return [f"montage/{path}" for *_, paths in MONTAGES.values() for path in paths(experiment, classes)]
 
 
 for kind, (path, inputs, labels, _) in MONTAGES.items():
@@ -111,29 +109,6 @@ for kind, (path, inputs, labels, _) in MONTAGES.items():
         shell:
             "python -m steps.montage --kind {params.kind} --ascents {params.ascents} --measures {input.measures:q}"
             " --out {output:q} --code {params.code} --log {log:q}"
-
-
-rule montage_animation:
-    input:
-        animated_ascents,
-    output:
-        report(
-            "results/{experiment}/montage/animation/class={target}.png",
-            caption="../report/montage_animation.rst",
-            category="Montages",
-            labels={"experiment": "{experiment}", "figure": "animation", "class": "{target}", "format": "png"},
-        ),
-    log:
-        "results/{experiment}/logs/montage/animation/class={target}.log",
-    conda:
-        "../../envs/torch.yaml"
-    resources:
-        mem_mb=growing(2000),
-        runtime=15,
-    params:
-        code=fingerprint("steps.animation"),
-    shell:
-        "python -m steps.animation --ascents {input:q} --out {output:q} --code {params.code} --log {log:q}"
 
 
 rule gradients:

@@ -8,12 +8,12 @@ epsilon.
 from dataclasses import dataclass
 from pathlib import Path
 
+from pagoda.data.alignments import read_rows
 from pagoda.errors import BadInput
 from pagoda.figures.animation import animated
-from pagoda.figures.designs import DESIGNS, Montage, read_ascents
+from pagoda.figures.designs import AFTER, DESIGNS, Montage, read_ascents
 from pagoda.figures.grid import draw_grid
 from pagoda.figures.style import save_figure
-from pagoda.figures.verdicts import read_verdicts
 from pagoda.files import write_bytes
 from pagoda.log import logger
 from pagoda.run.command import main, option
@@ -45,7 +45,7 @@ def run(config: Config) -> Montage | None:
         if config.out.suffix != ".png":
             raise BadInput(f"an animation cannot be written to {config.out}: its suffix must be .png")
         return write_bytes(config.out, animated(ascents))
-    made = DESIGNS[config.kind](ascents, read_verdicts(config.measures))
+    made = DESIGNS[config.kind](ascents, read_rows(config.measures, AFTER))
     save_figure(draw_grid(made.rows, made.columns, made.title, made.caption).figure, config.out)
     logger.info("wrote %s: %d rows of %d pictures", config.out, len(made.rows), len(made.columns))
     return made

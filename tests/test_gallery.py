@@ -216,5 +216,5 @@ def test_an_unmeasured_picture_is_named(example, tmp_path):
     config, _ = example
     table = pd.read_csv(config.measures[0], keep_default_na=False)
     table.drop(index=1).to_csv(tmp_path / "less.csv", index=False)
-    with pytest.raises(BadInput, match=r"no measures of source 1 of standard, unsmoothed, ε = 1, class 'cat & dog'"):
+    with pytest.raises(BadInput, match=r"no measures of standard, unsmoothed, ε = 1, class 'cat & dog', image #1"):
         gathered(dataclasses.replace(config, measures=(tmp_path / "less.csv",)))

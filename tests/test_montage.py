@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pagoda.data.alignments import read_rows
 from pagoda.data.ascents import Ascent, Settings, read_ascent, write_ascent
 from pagoda.errors import BadInput
 from pagoda.figures import designs
 from pagoda.figures.grid import enlarged, scale_of
-from pagoda.figures.verdicts import read_verdicts
 from steps import ascend, montage
 
 SIDE, SOURCES, FRAMES = 6, 10, 3
@@ -139,7 +139,7 @@ def test_verdicts_count_the_judges_that_judge(table, write, tmp_path):
     made = montage.run(config)
     assert [row.right for row in made.rows] == [None, ["1/3", "2/3"], ["2/3", "2/3"]]
     assert made.rows[1].left == [f"{a.p_after[0]:.2f}" for a in table[:2]]
-    second = designs.by_target(table, read_verdicts(config.measures), blocks=2).rows[4]
+    second = designs.by_target(table, read_rows(config.measures, designs.AFTER), blocks=2).rows[4]
     assert second.right == ["1/2", "2/2"]  # no judge that has nothing to say
     assert "how many of the judges" in made.caption and "judges" not in designs.by_target(table, {}, blocks=1).caption
 
@@ -153,10 +153,10 @@ def test_a_picture_without_a_verdict_is_named(table, write, tmp_path):
         montage.run(montage.Config("headline", write(table), tmp_path / "m.png", measures=(path,)))
     frame[:0].to_csv(path, index=False)
     with pytest.raises(BadInput, match="no rows"):
-        read_verdicts((path,))
+        read_rows((path,), designs.AFTER)
     path.write_text("view,epsilon\n")
     with pytest.raises(BadInput, match="align.csv is not a table that the align step wrote"):
-        read_verdicts((path,))
+        read_rows((path,), designs.AFTER)
 
 
 def test_the_ladder_rises_and_amplifies_the_change(write, tmp_path):

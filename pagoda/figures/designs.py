@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from pagoda.data.alignments import Rows, row_of
 from pagoda.data.ascents import Ascent, read_ascent
+from pagoda.data.registry import JUDGES
 from pagoda.data.views import View
 from pagoda.errors import BadInput
 from pagoda.figures.captions import about_notes, at, made_by
 from pagoda.figures.grid import GAP, Row
 from pagoda.figures.style import view_colour
-from pagoda.figures.verdicts import Verdicts, verdict
 
 BLOCKS = 3
 """How many sources the eps montage shows."""
@@ -28,6 +29,8 @@ SOURCES = 8
 """How many sources the class montage shows at most."""
 AMPLIFIED = 5
 """By how much the ladder amplifies a change."""
+AFTER = [f"{judge.name}_after" for judge in JUDGES]
+"""Columns of what judges see in the end: verdicts are rows with them."""
 PANEL = 3
 """How many views of the ladder stand below each other, before the next stand beside them."""
 
@@ -77,7 +80,7 @@ def tabulate(ascents: list[Ascent], column: str, words: str) -> Table:
     return Table({view: [cells[view, name] for name in columns] for view in views}, columns)
 
 
-def by_target(ascents: list[Ascent], verdicts: Verdicts, blocks: int) -> Montage:
+def by_target(ascents: list[Ascent], verdicts: Rows, blocks: int) -> Montage:
     """Return rows (source, then each view) for each of the first `blocks` sources; columns are target classes."""
     same(ascents, "epsilon", "an epsilon")
     table = tabulate(ascents, "target", "classes")
@@ -93,7 +96,7 @@ def by_target(ascents: list[Ascent], verdicts: Verdicts, blocks: int) -> Montage
     return Montage(rows, table.columns, f"Ascent towards each class, {at(ascents[0])}", _text(ascents, verdicts))
 
 
-def by_source(ascents: list[Ascent], verdicts: Verdicts) -> Montage:
+def by_source(ascents: list[Ascent], verdicts: Rows) -> Montage:
     """Return rows (sources, then each view at each epsilon); columns are the first sources, SOURCES at most."""
     target = same(ascents, "target", "one target class")
     from_the_same(ascents)
@@ -110,7 +113,7 @@ def by_source(ascents: list[Ascent], verdicts: Verdicts) -> Montage:
     return Montage(rows, columns, f"Ascent towards {target}", _text(ascents, verdicts))
 
 
-def ladder(ascents: list[Ascent], verdicts: Verdicts) -> Montage:
+def ladder(ascents: list[Ascent], verdicts: Rows) -> Montage:
     """Return rows (each view, below it its change) at rising epsilons, from the first source, which stands at 0."""
     target = same(ascents, "target", "one target class")
     from_the_same(ascents)
@@ -132,7 +135,7 @@ def ladder(ascents: list[Ascent], verdicts: Verdicts) -> Montage:
     return Montage(rows, ["source", *heads], f"From one image towards {target}, at rising ε", text)
 
 
-def sweep(ascents: list[Ascent], verdicts: Verdicts) -> Montage:
+def sweep(ascents: list[Ascent], verdicts: Rows) -> Montage:
     """Return rows (each smoothed model) by numbers of draws N, from the first source, which stands before them."""
     target = same(ascents, "target", "one target class")
     same(ascents, "epsilon", "one epsilon")
@@ -149,7 +152,7 @@ def sweep(ascents: list[Ascent], verdicts: Verdicts) -> Montage:
     return Montage(rows, columns, f"What σ and N do, towards {target}, {at(ascents[0])}", text)
 
 
-def synthesis(ascents: list[Ascent], verdicts: Verdicts) -> Montage:
+def synthesis(ascents: list[Ascent], verdicts: Rows) -> Montage:
     """Return two rows a view that starts from no picture: its seeds, and what becomes of them; columns are classes."""
     if known := [a.settings.view.label for a in ascents if a.settings.start == "images"]:
         raise BadInput(f"the synthesis shows views that start from seeds or noise, but {known[0]!r} starts from images")
@@ -197,22 +200,29 @@ def from_the_same(ascents: list[Ascent]) -> None:
             )
 
 
-def _ends(label: str, cells: list[tuple[Ascent, int]], verdicts: Verdicts, space: int = 0) -> Row:
+def _ends(label: str, cells: list[tuple[Ascent, int]], verdicts: Rows, space: int = 0) -> Row:
     """Return the row of the ends of ascents, each from its source of that number."""
     pictures = [ascent.end[k] for ascent, k in cells]
     left = [f"{ascent.p_after[k]:.2f}" for ascent, k in cells]
-    right = [verdict(verdicts, ascent, k) for ascent, k in cells] if verdicts else None
+    right = [_verdict(verdicts, ascent, k) for ascent, k in cells] if verdicts else None
     view = cells[0][0].settings.view
     return Row(label, pictures, left, right, view_colour(view.model, view.sigma), space)
 
 
-def _from_source(line: list[Ascent], verdicts: Verdicts, space: int = 0) -> Row:
+def _verdict(verdicts: Rows, ascent: Ascent, k: int) -> str:
+    """Return e.g. "2/3": the judges that see the target class in the end from source number k, of those that judge."""
+    row = row_of(verdicts, ascent.settings, int(ascent.index[k]))
+    judged = [row[column] for column in AFTER if row[column]]
+    return f"{judged.count(ascent.settings.target)}/{len(judged)}"
+
+
+def _from_source(line: list[Ascent], verdicts: Rows, space: int = 0) -> Row:
     """Return the row of a view: the first source, then the ends of its ascents."""
     ends = _ends(line[0].settings.view.label, [(a, 0) for a in line], verdicts, space)
     return replace(ends, pictures=[line[0].source[0], *ends.pictures], left=[_label(line[0], 0), *ends.left])
 
 
-def _text(ascents: list[Ascent], verdicts: Verdicts) -> str:
+def _text(ascents: list[Ascent], verdicts: Rows) -> str:
     return f"{about_notes(ascents, bool(verdicts))} {made_by(ascents)}"
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from pagoda.data.alignments import read_rows, row_of
 from pagoda.data.ascents import Ascent, Settings, read_ascent
 from pagoda.data.registry import JUDGES, MEASURES, OTHERS
 from pagoda.data.tables import SEEN, TEXT, read_table
@@ -27,8 +28,8 @@ LOSSLESS = 64
 QUALITY = 85
 WEBP_SIDE = 16383
 """Pixels a side that the WebP format ends at."""
-PLACE = ("model", "sigma", "start", "epsilon", "target", "index")
-"""Columns of the align step's tables that name a picture."""
+TAKEN = [measure.column for measure in MEASURES if not measure.judge]
+"""Columns of measures that the align step's tables have."""
 EXACT = ("epsilon", "sigma", "radius", *TEXT)
 """Columns that rows are found by: they are not rounded."""
 SUMMARY = ("model", "sigma", "start", "epsilon", "n")
@@ -61,7 +62,7 @@ def gather(
 
     """
     sheets: dict[str, int] = {}  # data URL -> number: pictures that views share, as the sources, are stored once
-    rows = _measures(measures)
+    rows = read_rows(measures, [*TAKEN, *SEEN])
     ascents, views, first = [], {}, None
     for path in paths:
         ascent = read_ascent(path)
@@ -73,7 +74,7 @@ def gather(
         if view["hash"] != settings.model_hash:
             raise BadInput(f"{path} is of another {settings.model} than the ascents before it: ascend anew")
         shown = _ascent(ascent, sheets, sources, frames)
-        measured = [_measured(rows, settings, index) for index in shown["index"]]
+        measured = [_measured(row_of(rows, settings, k)) if measures else None for k in shown["index"]]
         ascents.append({"view": view["number"]} | shown | {"measures": measured})
     _, channels, height, width = first.source.shape
     targets = [name for name in first.settings.classes if name in {ascent["target"] for ascent in ascents}]
@@ -175,30 +176,10 @@ def _url(form: str, image: Image.Image, **settings: object) -> str:
     return f"data:image/{form};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _measures(paths: tuple[Path, ...]) -> dict | None:
-    """Return rows of the align step's tables by the picture that they are of; None where no table is given."""
-    columns = [*PLACE, *(measure.column for measure in MEASURES if not measure.judge), *SEEN]
-    tables = [read_table(path, "align", columns) for path in paths]
-    return {_place(row): row for table in tables for row in table.to_dict("records")} if paths else None
-
-
-def _place(values: dict) -> tuple:
-    model, sigma, start, epsilon, target, index = (values[name] for name in PLACE)
-    return model, f"{sigma:g}", start, f"{epsilon:g}", target, int(index)  # tables round
-
-
-def _measured(measures: dict | None, settings: Settings, index: int) -> dict | None:
+def _measured(row: dict) -> dict:
     """Return the measures of a picture, and what each judge that judges it sees before and after."""
-    if measures is None:
-        return None
-    row = measures.get(_place(vars(settings) | {"index": index}))
-    if row is None:
-        raise BadInput(
-            f"no measures of source {index} of {settings.view.label}, ε = {settings.epsilon:g}, class "
-            f"{settings.target!r}: the align step writes them"
-        )
     seen = {judge.name: [row[f"{judge.name}_before"], row[f"{judge.name}_after"]] for judge in JUDGES}
-    own = {measure.column: _short(row[measure.column]) for measure in MEASURES if not measure.judge}
+    own = {name: _short(row[name]) for name in TAKEN}
     return own | {"judges": {name: pair for name, pair in seen.items() if pair[1]}}
 
 

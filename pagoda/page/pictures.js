@@ -91,7 +91,7 @@ function provenance(ascent, source, step) {
 }
 
 const heading = ({ name, better }) => name + ({ 1: " ↑", "-1": " ↓" }[better] ?? "");
-const capital = (text) => text[0].toUpperCase() + text.slice(1);
+const capital = (text) => text.replace(/^[a-z](?=[a-z])/, (letter) => letter.toUpperCase()); // not p̄ₜ
 
 /** [name, value] of all measures of the end of an ascent. */
 function measuresOf(ascent, source) {

@@ -30,7 +30,7 @@ function renderSummary() {
       el("td", {}, row.n === null ? "–" : String(row.n)),
       columns.map(({ column }) => cell(row[column], row[`${column}_low`], row[`${column}_high`])));
   });
-  const caption = `At ε = ${state.eps}. n: source images; brackets: 95 % intervals (Student’s t) over them; –: undefined. Better is ↑ more, ↓ less.`;
+  const caption = `At ε = ${state.eps}. n: source images; brackets: 95 % intervals (Student’s t) over them, none where all are the same; –: undefined. Better is ↑ more, ↓ less.`;
   box.replaceChildren(el("p", { class: "muted", id: "summary-note" }, caption),
     tableOf("Measured alignment, a wide table", ["View", "n", ...columns.map((measure) => capital(heading(measure)))], body, { "aria-describedby": "summary-note" }),
     el("ol", { class: "flags", hidden: !flagged.length }, flagged.map((row) => el("li", {}, el("b", {}, nameOf(row)), `: ${row.flags}`))),

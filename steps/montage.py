@@ -1,30 +1,24 @@
-"""montage: ascents -> one picture to look at, as `pagoda/figures/designs.py` lays it out.
+"""montage: ascents -> one picture to look at, as `pagoda/figures/designs.py` lays it out, or an animation.
 
 Upscaling is nearest-neighbour only. Below a picture: the model's own p_t, estimated from fresh draws, and how many of
-the judges of the align step see the target class.
+the judges of the align step see the target class. An animation is an animated PNG (APNG) of ascents of one class at one
+epsilon.
 """
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
+from pagoda.data.alignments import read_rows
 from pagoda.errors import BadInput
-from pagoda.figures import designs
+from pagoda.figures.animation import animated
+from pagoda.figures.designs import AFTER, DESIGNS, Montage, read_ascents
 from pagoda.figures.grid import draw_grid
 from pagoda.figures.style import save_figure
-from pagoda.figures.verdicts import read_verdicts
+from pagoda.files import write_bytes
 from pagoda.log import logger
 from pagoda.options import Options, option
 from pagoda.run.command import main
 
-KINDS: dict[str, Callable] = {
-    "headline": partial(designs.by_target, blocks=1),
-    "eps": partial(designs.by_target, blocks=designs.BLOCKS),
-    "class": designs.by_source,
-    "ladder": designs.ladder,
-    "sweep": designs.sweep,
-    "synthesis": designs.synthesis,
-}
+KINDS = (*DESIGNS, "animation")
 
 
 class Config(Options):
@@ -36,12 +30,21 @@ class Config(Options):
     measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote; none: no verdicts", ())
 
 
-def run(config: Config) -> designs.Montage:
-    """Draw the montage and return it. Raises BadInput where an ascent or a measure is missing or does not belong."""
+def run(config: Config) -> Montage | None:
+    """Draw the montage and return it, or play the animation.
+
+    Raises:
+        BadInput: where an ascent or a measure is missing or does not belong.
+
+    """
     if config.kind not in KINDS:
         raise BadInput(f"montage kind {config.kind!r} is unknown: choose from {', '.join(KINDS)}")
-    ascents = designs.read_ascents(config.ascents)
-    made = KINDS[config.kind](ascents, read_verdicts(config.measures))
+    ascents = read_ascents(config.ascents)
+    if config.kind == "animation":
+        if config.out.suffix != ".png":
+            raise BadInput(f"an animation cannot be written to {config.out}: its suffix must be .png")
+        return write_bytes(config.out, animated(ascents))
+    made = DESIGNS[config.kind](ascents, read_rows(config.measures, AFTER))
     save_figure(draw_grid(made.rows, made.columns, made.title, made.caption).figure, config.out)
     logger.info("wrote %s: %d rows of %d pictures", config.out, len(made.rows), len(made.columns))
     return made

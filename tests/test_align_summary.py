@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from pagoda.errors import BadInput
 from steps import align_summary
@@ -61,9 +62,9 @@ def test_intervals_are_over_images_and_not_over_ascents(tmp_path):
     table, page = summarise(tmp_path, write_view(tmp_path / "a.csv", "standard", 0.0, rows))
     found = table.iloc[0]
     means = np.array([0.4 - 0.2 * (k % 2) for k in range(12)])
-    draws = np.random.default_rng(1).choice(means, (20_000, 12)).mean(axis=1)
+    half = stats.t.ppf(0.975, 11) * means.std(ddof=1) / 12**0.5
     assert (found["n"], found.contrastive) == (12, pytest.approx(0.3, abs=1e-6))
-    assert np.allclose([found.contrastive_low, found.contrastive_high], np.quantile(draws, [0.025, 0.975]), atol=0.005)
+    assert np.allclose([found.contrastive_low, found.contrastive_high], [0.3 - half, 0.3 + half], atol=1e-5)
     assert "| 0.300 [0." in page and "judge gain, nearest neighbours ↑" in page and "high-frequency fraction ↓" in page
     assert "Not tested" in page and "Flags" not in page
 
@@ -94,10 +95,21 @@ def test_hypotheses_are_computed(tmp_path):
 def test_the_difference_is_paired_over_the_images_of_both(tmp_path):
     """Images differ much, views by 0.05 on each: unpaired intervals would overlap."""
     standard = write_view(tmp_path / "standard.csv", "standard", 0.0, values(0.3, 0.2))
-    better = write_view(tmp_path / "gaussian.csv", "gaussian", 0.5, values(0.35, 0.2, images=8))
+    rows = [(k, t, v + 0.01 * (-1) ** (k // 2)) for k, t, v in values(0.35, 0.2, images=8)]
+    better = write_view(tmp_path / "gaussian.csv", "gaussian", 0.5, rows)
     table, page = summarise(tmp_path, standard, better)
     assert float(table.contrastive_low[1]) < float(table.contrastive_high[0])
-    assert "holds (smoothed − standard = +0.050 [+0.050, +0.050], n = 8)" in sentence(page, "Contrastive cosine")
+    half = stats.t.ppf(1 - 0.05 / 6 / 2, 7) * np.std([0.01, -0.01] * 4, ddof=1) / 8**0.5  # six measures at once
+    said = f"holds (smoothed − standard = +0.050 [{0.05 - half:+.3f}, {0.05 + half:+.3f}], n = 8)"
+    assert said in sentence(page, "Contrastive cosine") and "99.2 % intervals" in page
+
+
+def test_differences_that_are_all_the_same_decide_nothing(tmp_path):
+    standard = write_view(tmp_path / "standard.csv", "standard", 0.0, values(0.3, 0.2))
+    better = write_view(tmp_path / "gaussian.csv", "gaussian", 0.5, values(0.35, 0.2))
+    _, page = summarise(tmp_path, standard, better)
+    said = "is not decided (no spread to decide by; smoothed − standard = +0.050 on each image, n = 12)"
+    assert said in sentence(page, "Contrastive cosine")
 
 
 def test_one_image_has_no_interval_and_the_summary_says_so(tmp_path):
@@ -119,7 +131,7 @@ def test_weak_judges_and_too_few_draws_are_flagged(tmp_path):
 
 def test_weak_judges_and_too_few_draws_and_few_images_decide_nothing(tmp_path):
     standard = write_view(tmp_path / "standard.csv", "standard", 0.0, values(0.3, 0.1), accuracy=0.15)
-    better = write_view(tmp_path / "gaussian.csv", "gaussian", 0.5, values(0.6, 0.1), agreement=0.3)
+    better = write_view(tmp_path / "gaussian.csv", "gaussian", 0.5, values(0.6, 0.12), agreement=0.3)
     _, page = summarise(tmp_path, standard, better)
     said = "is not decided (N is too small for gaussian-0.5, smoothed with σ = 0.5; smoothed − standard = +0.300"
     assert said in sentence(page, "Contrastive cosine") and said in sentence(page, "Saliency cosine")
@@ -127,11 +139,11 @@ def test_weak_judges_and_too_few_draws_and_few_images_decide_nothing(tmp_path):
         page, "Judge gain, nearest neighbours"
     )
     assert "does not hold" in sentence(page, "High-frequency fraction")
-    few = [write_view(tmp_path / f"{name}.csv", name, sigma, values(centre, 0.1, images=3))
+    few = [write_view(tmp_path / f"{name}.csv", name, sigma, values(centre, 0.1, images=7))
            for name, sigma, centre in (("standard", 0.0, 0.3), ("gaussian", 0.5, 0.6))]  # fmt: skip
     table, page = summarise(tmp_path, *few)
-    assert "is not decided (3 images are few;" in sentence(page, "Contrastive cosine")
-    assert "3 images are few" in table["flags"][0]
+    assert "is not decided (7 images are few;" in sentence(page, "Contrastive cosine")
+    assert "7 images are few: nothing is decided from fewer than 8" in table["flags"][0]
 
 
 def test_controls_change_one_thing_at_a_time(tmp_path):

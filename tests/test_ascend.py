@@ -32,7 +32,7 @@ def test_the_file_holds_what_was_done(asked, dataset):
     assert found.norm.max() <= 1.5 + 1e-4 and found.end.min() >= 0 and found.end.max() <= 1
     assert found.frame_steps.tolist() == [0, 2, 4, 6] and found.p_path.shape == (6, 5)
     assert np.abs(found.frames[-1] / 255 - found.end).max() <= 0.5 / 255 + 1e-6
-    assert (found.settings.step, found.settings.view) == (0.375, "gaussian-0.5, smoothed with σ = 0.25")
+    assert (found.settings.step, found.settings.view.label) == (0.375, "gaussian-0.5, smoothed with σ = 0.25")
     assert found.rms == pytest.approx(1.5 / 8)
 
 
@@ -60,7 +60,7 @@ def test_seeds_and_noise_take_the_place_of_images(asked, dataset):
     others = train.images(torch.nonzero(train.labels == 8).flatten()).mean(dim=0).numpy()
     found = seeds.source.mean(axis=0)
     assert np.abs(found - mean).mean() < 0.3 * np.abs(found - others).mean()
-    assert (seeds.label == 3).all() and seeds.settings.view.endswith(", from seeds")
+    assert (seeds.label == 3).all() and seeds.settings.view.label.endswith(", from seeds")
     noise = ascend.run(dataclasses.replace(asked, start="noise"))
     assert abs(noise.source.mean() - 0.5) < 0.05 and (noise.label == -1).all()
     again = ascend.run(dataclasses.replace(asked, start="noise", images=2))
@@ -78,7 +78,7 @@ def test_unsmoothed_is_the_base_classifier(asked):
     base = load_model(asked.model, torch.device("cpu")).classifier
     expected = base(torch.from_numpy(found.end)).softmax(dim=1)[:, 3]
     assert np.allclose(found.p_after, expected, atol=1e-5)
-    assert (found.settings.view, found.settings.draws) == ("gaussian-0.5, unsmoothed", 1)
+    assert (found.settings.view.label, found.settings.draws) == ("gaussian-0.5, unsmoothed", 1)
 
 
 @pytest.mark.parametrize(

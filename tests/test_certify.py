@@ -15,6 +15,7 @@ import safetensors.torch
 from scipy.stats import norm
 
 from pagoda.errors import BadInput
+from pagoda.figures.certified import read_certificates
 from pagoda.maths.confidence import difference_interval
 from pagoda.nets.architectures import build
 from pagoda.nets.model import read_identity, save_model
@@ -228,7 +229,7 @@ def test_certified_accuracy_counts_what_is_right_and_large_enough(tmp_path):
     assert [at[r] for r in (0, 0.25, 0.5, 0.75, 2.0, 2.25)] == pytest.approx([0.6, 0.6, 0.4, 0.2, 0.2, 0.0])
     assert (frame.low <= frame.accuracy).all() and (frame.accuracy <= frame.high).all() and (frame.n == 5).all()
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
-    assert certified_accuracy.average_certified_radius(pd.read_csv(table, sep="\t")) == pytest.approx(0.57)
+    assert read_certificates(table).average_radius == pytest.approx(0.57)
 
 
 def test_a_summary_has_no_average_radius_where_it_means_nothing(tmp_path):

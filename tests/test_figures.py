@@ -17,11 +17,16 @@ from pagoda.run.settings import class_in_path
 from PIL import Image
 
 from pagoda.data.ascents import read_ascent, write_ascent
+from pagoda.data.registry import MEASURES
 from pagoda.errors import BadInput
+from pagoda.figures import animation as films
+from pagoda.figures import panels
+from pagoda.figures.designs import DESIGNS
+from pagoda.figures.gradients import PANEL, caption, draw_gradients, picture, read_gradients
 from pagoda.figures.grid import _headings, enlarged, scale_of
 from pagoda.figures.style import view_colour
 from pagoda.figures.text import shortened, width_of, wrapped
-from steps import animation, gradients, measures
+from steps import gradients, measures, montage
 from tests.conftest import ROOT
 from tests.test_montage import ODD, SIDE, VIEWS, assert_table, invented, place
 
@@ -34,8 +39,8 @@ def test_an_animation_holds_every_frame_pixel_by_pixel(tmp_path):
     paths = tuple(tmp_path / f"{k}.npz" for k in range(2))
     for k, path in enumerate(paths):
         write_ascent(path, invented(k, **VIEWS[k]))
-    animation.run(animation.Config(paths, tmp_path / "a.png"))
-    ascents, scale = [read_ascent(path) for path in paths], scale_of(SIDE, animation.SOURCES, 2)
+    montage.run(montage.Config("animation", paths, tmp_path / "a.png"))
+    ascents, scale = [read_ascent(path) for path in paths], scale_of(SIDE, films.SOURCES, 2)
     with Image.open(tmp_path / "a.png") as film:
         assert (film.n_frames, film.info["loop"], film.mode) == (3, 0, "RGB")
         shown = []
@@ -44,13 +49,13 @@ def test_an_animation_holds_every_frame_pixel_by_pixel(tmp_path):
             canvas = np.asarray(film.convert("RGB"))
             shown.append(film.info["duration"])
             assert_table(
-                [[place(canvas, a.frames[number, k] / 255, scale) for k in range(animation.SOURCES)] for a in ascents]
+                [[place(canvas, a.frames[number, k] / 255, scale) for k in range(films.SOURCES)] for a in ascents]
             )
-    assert shown == [animation.FIRST, animation.BETWEEN, animation.LAST] and shown[-1] > shown[1]
+    assert shown == [films.FIRST, films.BETWEEN, films.LAST] and shown[-1] > shown[1]
     first = (tmp_path / "a.png").read_bytes()
-    animation.run(animation.Config(paths, tmp_path / "a.png"))
+    montage.run(montage.Config("animation", paths, tmp_path / "a.png"))
     assert (tmp_path / "a.png").read_bytes() == first
-    assert [animation.p_after(ascents[0], done)[0] for done in (0, 15, 30)] == [
+    assert [films.p_after(ascents[0], done)[0] for done in (0, 15, 30)] == [
         ascents[0].p_before[0], ascents[0].p_path[15, 0], ascents[0].p_after[0]
     ]  # fmt: skip
 
@@ -59,15 +64,15 @@ def test_an_animation_is_of_one_class_at_one_epsilon(tmp_path):
     paths = (tmp_path / "0.npz", tmp_path / "1.npz")
     write_ascent(paths[0], invented(0, **VIEWS[0]))
     for other, said in (
-        (invented(1, **VIEWS[0], epsilon=4.0), "'3' at 2; '3' at 4"),
+        (invented(1, **VIEWS[0], epsilon=4.0), "one epsilon, but the ascents have epsilon 2.0, 4.0"),
         (replace(invented(1, **VIEWS[1]), frame_steps=np.array([0, 10, 30])), "different numbers of steps"),
-        (replace(invented(1, **VIEWS[1]), index=np.arange(10) + 1), "same sources"),
+        (replace(invented(1, **VIEWS[1]), index=np.arange(10) + 1), "start from different images"),
     ):
         write_ascent(paths[1], other)
         with pytest.raises(BadInput, match=said):
-            animation.run(animation.Config(paths, tmp_path / "a.png"))
+            montage.run(montage.Config("animation", paths, tmp_path / "a.png"))
     with pytest.raises(BadInput, match=r"a.gif: its suffix must be .png"):
-        animation.run(animation.Config(paths, tmp_path / "a.gif"))
+        montage.run(montage.Config("animation", paths, tmp_path / "a.gif"))
 
 
 @pytest.fixture
@@ -96,35 +101,33 @@ def test_gradients_are_drawn_at_three_deviations_beside_their_spectra(kept, tmp_
     first = out.read_bytes()
     gradients.run(gradients.Config(kept, out))
     assert out.read_bytes() == first
-    views = [gradients.read_gradients(path) for path in kept]
+    views = [read_gradients(path) for path in kept]
     rows = [views[0].image] + [
         np.clip(0.5 + v.gradient / (6 * v.gradient.std((1, 2, 3), keepdims=True)), 0, 1) for v in views
     ]
     if suffix == "png":
         canvas = np.asarray(Image.open(out).convert("RGB"))
-        assert_table(
-            [[place(canvas, picture, scale_of(8, 3, 3, beside=gradients.PANEL)) for picture in row] for row in rows]
-        )
-    axes = gradients.draw(views).figure.axes[1]
+        assert_table([[place(canvas, picture, scale_of(8, 3, 3, beside=PANEL)) for picture in row] for row in rows])
+    axes = draw_gradients(views).figure.axes[1]
     for view in views:
         (line,) = (line for line in axes.lines if line.get_label() == view.facts["view"])
         assert np.allclose(line.get_xydata(), np.column_stack([view.frequency, view.spectrum]))
     white = next(line for line in axes.lines if line.get_linestyle() == "--")
     assert set(white.get_ydata()) == {1} and axes.get_yscale() == "log"
-    assert "n = 21" in gradients.caption(views)
+    assert "n = 21" in caption(views)
 
 
 def test_a_gradient_that_is_zero_is_mid_grey_and_other_images_are_refused(kept, tmp_path):
-    assert (gradients.picture(np.zeros((1, 4, 4))) == 0.5).all()
-    one, other = map(gradients.read_gradients, kept)
+    assert (picture(np.zeros((1, 4, 4))) == 0.5).all()
+    one, other = map(read_gradients, kept)
     with pytest.raises(BadInput, match="of other images"):
-        gradients.draw([one, replace(other, image=other.image / 2)])
+        draw_gradients([one, replace(other, image=other.image / 2)])
     for path, said in (
-        (tmp_path / "none.npz", "no gradients at"),
-        (ROOT / "Makefile", "no gradients that the align step"),
+        (tmp_path / "none.npz", "no .*none.npz: the align step writes it"),
+        (ROOT / "Makefile", "no file that the align step wrote"),
     ):
         with pytest.raises(BadInput, match=said):
-            gradients.read_gradients(path)
+            read_gradients(path)
 
 
 @pytest.fixture
@@ -141,7 +144,7 @@ def summary(tmp_path):
             "epsilon": epsilon,
             "n": 21,
         }
-        for name in measures.PANELS:
+        for name in [measure.column for measure in MEASURES]:
             value = draw.uniform()
             row |= {name: value, f"{name}_low": value - 0.1, f"{name}_high": value + 0.05}
         rows.append(row | {"objective": model.split("-")[0], "flags": "N too small" if number == 3 else ""})
@@ -152,18 +155,18 @@ def summary(tmp_path):
 
 
 def test_the_measures_stand_at_the_values_of_the_tables(summary, tmp_path):
-    rows = measures.read_summary(summary, 4)
+    rows = panels.read_summary(summary, 4)
     assert list(rows.model) == [model for model, _ in SIX] + ["nan"]
     certified = pd.DataFrame(
         [("gaussian-0.5", 0.5, r, 0.9 - r, 0.8 - r, 0.95 - r, 100) for r in (0, 0.25, 0.5)]
         + [("envelope", 0.5, 0, 0.9, 0.8, 0.95, 100)],
         columns=["model", "sigma", "radius", "accuracy", "low", "high", "n"],
     )
-    curves, *panels = measures.draw(rows, certified, 4).axes
+    curves, *drawn = panels.draw_panels(rows, certified, 4).axes
     (line,) = curves.lines
     assert np.allclose(line.get_xydata(), certified[["radius", "accuracy"]][:3])
     assert line.get_color() == view_colour("gaussian-0.5", 0.5)
-    for name, axes in zip(measures.PANELS, panels, strict=True):
+    for name, axes in zip([measure.column for measure in MEASURES], drawn, strict=True):
         dots = [line for line in axes.lines if line.get_marker() != "None"]
         bars = {int(line.get_ydata()[0]): line.get_xdata() for line in axes.lines[1:] if line.get_marker() == "None"}
         assert np.allclose([dot.get_xydata()[0] for dot in dots], np.column_stack([rows[name], range(7)]))
@@ -176,9 +179,9 @@ def test_the_measures_stand_at_the_values_of_the_tables(summary, tmp_path):
         )
         left, right = axes.get_xlim()
         assert all(left <= value <= right for value in rows[name])
-    (white,) = (line for line in panels[2].lines if line.get_linestyle() == "--")
+    (white,) = (line for line in drawn[2].lines if line.get_linestyle() == "--")
     assert white.get_xdata()[0] == pytest.approx(1 - np.pi / 16)
-    text = measures.caption(rows, certified, 4)
+    text = panels.caption(rows, certified, 4)
     assert "n = 21" in text and "over 100 test images" in text and "undefined (saliency cosine)" in text
     assert "adversarial-1 at 0 <i>: N too small" in text
 
@@ -197,8 +200,11 @@ def test_measures_asked_of_what_is_not_there_say_so(summary, tmp_path):
     out = tmp_path / "m.png"
     for config, said in (
         (measures.Config(summary, 3, out), "no view from images at ε = 3: it has 2, 4"),
-        (measures.Config(tmp_path / "no.csv", 4, out), "no table at .*no.csv"),
-        (measures.Config(summary, 4, out, certified=(summary,)), "is not a table that this step reads"),
+        (measures.Config(tmp_path / "no.csv", 4, out), "no .*no.csv: the align_summary step writes it"),
+        (
+            measures.Config(summary, 4, out, certified=(summary,)),
+            "is not a table that the certified_accuracy step wrote",
+        ),
         (measures.Config(summary, 4, out, certified=(summary, summary)), "has 2 tables"),
     ):
         with pytest.raises(BadInput, match=said):
@@ -263,8 +269,10 @@ def test_captions_of_the_report_render_and_say_what_decides(path, experiment):
     values = config["experiments"][experiment]
     odd = "a *b* `c` |d| e_ \\f <script> $x$ 名前 :: {r/s} 9%"
     wildcards = SimpleNamespace(experiment=experiment, target=class_in_path(odd), eps="4")
-    told = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined).from_string(path.read_text())
-    text = told.render(snakemake=SimpleNamespace(config=config, wildcards=wildcards))
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    text = environment.from_string(path.read_text()).render(
+        snakemake=SimpleNamespace(config=config, wildcards=wildcards)
+    )
     body = publish_parts(text, writer="html5", settings_overrides={"halt_level": 2, "report_level": 2})["html_body"]
     words = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", body))
     assert "system-message" not in body and "<script>" not in body
@@ -278,8 +286,8 @@ def test_captions_of_the_report_render_and_say_what_decides(path, experiment):
 
 def test_every_output_of_the_report_has_a_caption_and_a_category():
     rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
-    kinds = re.findall(r'^    "montage_\w+": (?:HEADLINE|\("(\w+)")', rules, re.M)
-    named = {f"montage_{kind or 'headline'}" for kind in kinds}
+    named = {f"montage_{kind}" for kind in re.findall(r'^    "(\w+)": \(', rules, re.M)}
     named |= set(re.findall(r'caption=f?"\.\./report/(\w+)\.rst"', rules)) - {"montage_"}
+    assert {f"montage_{kind}" for kind in DESIGNS} < named
     assert named | {"workflow"} == {path.stem for path in CAPTIONS}
     assert set(re.findall(r'category="(\w+)"', rules)) == {"Montages", "Curves", "Tables", "Page"}

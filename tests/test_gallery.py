@@ -12,6 +12,7 @@ from PIL import Image
 
 from pagoda.data.ascents import Ascent, Settings, write_ascent
 from pagoda.errors import BadInput
+from pagoda.page.build import gather, sheet
 from steps import gallery
 
 CLASSES = ("cat & dog", 'a/b "quoted", 1', "<script>window.hacked = 1</script>", "猫 nan%20#&=")
@@ -58,14 +59,14 @@ def write_set(folder: Path) -> tuple[gallery.Config, list[Ascent]]:
         write_ascent(paths[-1], ascent)
         s = ascent.settings
         rows += [
-            {"view": s.view, "model": s.model, "sigma": s.sigma, "start": s.start, "epsilon": s.epsilon,
+            {"view": s.view.label, "model": s.model, "sigma": s.sigma, "start": s.start, "epsilon": s.epsilon,
              "target": s.target, "index": index, "label": CLASSES[label], "contrastive": 0.1234 * index,
              "saliency": 0.2, "high_frequency": 0.8, "knn_before": CLASSES[label], "knn_after": s.target,
              "qda_before": "", "qda_after": "", "net_before": CLASSES[label], "net_after": CLASSES[label]}
             for index, label in zip(ascent.index, ascent.label, strict=True)
         ]  # fmt: skip
     summary = [
-        {"view": a.settings.view, "model": a.settings.model, "sigma": a.settings.sigma, "start": a.settings.start,
+        {"view": a.settings.view.label, "model": a.settings.model, "sigma": a.settings.sigma, "start": a.settings.start,
          "objective": a.settings.objective, "epsilon": a.settings.epsilon, "n": 4, "contrastive": 0.25,
          "contrastive_low": 0.125, "contrastive_high": 0.375, "qda_gain": None, "qda_gain_low": None,
          "qda_gain_high": None, "flags": "N is too small <b>"}
@@ -94,6 +95,11 @@ def example(tmp_path_factory):
     return write_set(tmp_path_factory.mktemp("gallery"))
 
 
+def gathered(config: gallery.Config) -> dict:
+    names = ("measures", "summary", "certified", "epsilon", "sources", "frames")
+    return gather(config.ascents, **{name: getattr(config, name) for name in names})
+
+
 def data_of(page: Path) -> dict:
     """What the page's script reads."""
     return json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(encoding="utf-8"), re.S).group(1))
@@ -118,34 +124,34 @@ def test_the_same_input_gives_the_same_page_and_names_stay_text(example):
 
 def test_a_sheet_holds_every_picture_exactly_and_the_shared_sources_once(example):
     config, ascents = example
-    data = gallery.gathered(config)
+    data = gathered(config)
     assert len({ascent["source_sheet"] for ascent in data["ascents"]}) == 2 * len(CLASSES)  # of images, of seeds
-    for told, ascent in zip(data["ascents"], ascents, strict=True):
-        sheet = np.asarray(Image.open(io.BytesIO(b64decode(data["sheets"][told["sheet"]].partition(",")[2]))))
-        interleaved = sheet.reshape(3, 8, 3, 8, 3)  # source, row, frame, column, channel
+    for shown, ascent in zip(data["ascents"], ascents, strict=True):
+        image = np.asarray(Image.open(io.BytesIO(b64decode(data["sheets"][shown["sheet"]].partition(",")[2]))))
+        interleaved = image.reshape(3, 8, 3, 8, 3)  # source, row, frame, column, channel
         assert (interleaved.transpose(2, 0, 4, 1, 3) == ascent.frames[1:, :3]).all()
-        assert told["frame_steps"] == [0, 3, 6, 9]
-        assert told["path"][1][0] == pytest.approx(ascent.p_before[1], rel=1e-3)
-        assert told["path"][1][STEPS] == pytest.approx(ascent.p_after[1], rel=1e-3)
+        assert shown["frame_steps"] == [0, 3, 6, 9]
+        assert shown["path"][1][0] == pytest.approx(ascent.p_before[1], rel=1e-3)
+        assert shown["path"][1][STEPS] == pytest.approx(ascent.p_after[1], rel=1e-3)
 
 
 @pytest.mark.parametrize("side", [64, 65])
 def test_sheets_are_exact_up_to_64_pixels_and_small_above(side):
     noise = np.random.default_rng(0).integers(0, 256, (2, 3, 1, side, side)).astype(np.uint8)
-    image = Image.open(io.BytesIO(b64decode(gallery.sheet(noise).partition(",")[2])))
+    image = Image.open(io.BytesIO(b64decode(sheet(noise).partition(",")[2])))
     assert image.size == (side, 6 * side)
     assert (image.format == "WEBP") if side == 65 else (np.asarray(image.convert("L"))[:3] == noise[0, :, 0, 0]).all()
 
 
 def test_fewer_frames_keep_the_first_and_the_last(example):
     config, _ = example
-    data = gallery.gathered(dataclasses.replace(config, frames=2, sources=1, measures=(), certified=()))
+    data = gathered(dataclasses.replace(config, frames=2, sources=1, measures=(), certified=()))
     assert {tuple(ascent["frame_steps"]) for ascent in data["ascents"]} == {(0, 9)}
     assert data["ascents"][0]["measures"] == [None] and data["certified"] == []
 
 
 def test_the_page_opens_with_the_standard_model_beside_the_smoothed_one(example):
-    data = gallery.gathered(example[0])
+    data = gathered(example[0])
     assert [data["views"][data["first"][slot]]["key"] for slot in "ab"] == ["standard@0", "gaussian-0.5@0.5"]
 
 
@@ -159,7 +165,7 @@ def test_default_sizes_of_cifar10_fit_with_white_noise_in_every_unsmoothed_view(
         white = 0.5**0.5 * (fixed[:, :1] + fresh)  # frames of an ascent resemble each other: correlation one half
         smooth = (white + np.roll(white, 1, -1) + np.roll(white, 1, -2) + np.roll(white, (1, 1), (-1, -2))) / 2
         for change in (white, smooth):
-            size += 10 * views * len(gallery.sheet((photograph + change).clip(0, 255).round().astype(np.uint8)))
+            size += 10 * views * len(sheet((photograph + change).clip(0, 255).round().astype(np.uint8)))
     assert size < 0.95 * gallery.LIMIT  # the rest: sources, numbers, script
 
 
@@ -175,7 +181,7 @@ def test_a_large_page_says_what_to_lower(example, monkeypatch, caplog):
     ("changes", "said"),
     [
         (lambda c: {"ascents": ()}, "no ascents"),
-        (lambda c: {"ascents": (*c.ascents, c.out.with_name("none.npz"))}, "no ascent at .*none.npz"),
+        (lambda c: {"ascents": (*c.ascents, c.out.with_name("none.npz"))}, "no .*none.npz: the ascend step writes it"),
         (lambda c: {"ascents": c.ascents[:-1]}, r"0 ascents of gaussian-0.5, .* from seeds at ε = 2 towards .*猫"),
         (lambda c: {"ascents": (*c.ascents, c.ascents[0])}, "2 ascents of standard, unsmoothed at ε = 1"),
         (lambda c: {"epsilon": 3.0}, "epsilon is 3: no ascent has it; choose from 1, 2"),
@@ -210,5 +216,5 @@ def test_an_unmeasured_picture_is_named(example, tmp_path):
     config, _ = example
     table = pd.read_csv(config.measures[0], keep_default_na=False)
     table.drop(index=1).to_csv(tmp_path / "less.csv", index=False)
-    with pytest.raises(BadInput, match=r"no measures of source 1 of standard, unsmoothed, ε = 1, class 'cat & dog'"):
-        gallery.gathered(dataclasses.replace(config, measures=(tmp_path / "less.csv",)))
+    with pytest.raises(BadInput, match=r"no measures of standard, unsmoothed, ε = 1, class 'cat & dog', image #1"):
+        gathered(dataclasses.replace(config, measures=(tmp_path / "less.csv",)))

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pagoda.data.alignments import read_rows
 from pagoda.data.ascents import Ascent, Settings, read_ascent, write_ascent
 from pagoda.errors import BadInput
 from pagoda.figures import designs
@@ -93,7 +94,7 @@ def table():
 def measures(ascents: list[Ascent], path) -> pd.DataFrame:
     """Write a table as the align step does; judges see what the index says: target, other, or (qda) do not judge."""
     rows = [
-        {"view": a.settings.view, "epsilon": a.settings.epsilon, "target": a.settings.target, "index": index,
+        {"view": a.settings.view.label, "epsilon": a.settings.epsilon, "target": a.settings.target, "index": index,
          "label": "nan", "knn_after": a.settings.target, "qda_after": "" if index == 1 else "0",
          "net_after": a.settings.target if k else "9"}
         for k, a in enumerate(ascents)
@@ -138,24 +139,24 @@ def test_verdicts_count_the_judges_that_judge(table, write, tmp_path):
     made = montage.run(config)
     assert [row.right for row in made.rows] == [None, ["1/3", "2/3"], ["2/3", "2/3"]]
     assert made.rows[1].left == [f"{a.p_after[0]:.2f}" for a in table[:2]]
-    second = designs.by_target(table, montage.read_verdicts(config.measures), blocks=2).rows[4]
+    second = designs.by_target(table, read_rows(config.measures, designs.AFTER), blocks=2).rows[4]
     assert second.right == ["1/2", "2/2"]  # no judge that has nothing to say
     assert "how many of the judges" in made.caption and "judges" not in designs.by_target(table, {}, blocks=1).caption
 
 
 def test_a_picture_without_a_verdict_is_named(table, write, tmp_path):
     frame, path = measures(table, tmp_path / "align.csv"), tmp_path / "align.csv"
-    frame[~((frame.view == table[3].settings.view) & (frame.target == "7") & (frame["index"] == 0))].to_csv(
+    frame[~((frame.view == table[3].settings.view.label) & (frame.target == "7") & (frame["index"] == 0))].to_csv(
         path, index=False
     )
     with pytest.raises(BadInput, match=r"gaussian-0.5, smoothed with σ = 0.5, ε = 2, class '7', image #0"):
         montage.run(montage.Config("headline", write(table), tmp_path / "m.png", measures=(path,)))
     frame[:0].to_csv(path, index=False)
     with pytest.raises(BadInput, match="no rows"):
-        montage.read_verdicts((path,))
+        read_rows((path,), designs.AFTER)
     path.write_text("view,epsilon\n")
     with pytest.raises(BadInput, match="align.csv is not a table that the align step wrote"):
-        montage.read_verdicts((path,))
+        read_rows((path,), designs.AFTER)
 
 
 def test_the_ladder_rises_and_amplifies_the_change(write, tmp_path):
@@ -246,8 +247,12 @@ def test_ascents_that_do_not_belong_together_are_refused(table, write, tmp_path)
         ("class", files, "one target class, but the ascents have target 3, 7"),
         ("sweep", files, "one target class"),
         ("class", (), "no ascents"),
-        ("collage", files, "'collage' is unknown: choose from headline, eps, class, ladder, sweep, synthesis"),
-        ("headline", (*files, lone), "no ascent at .*none.npz"),
+        (
+            "collage",
+            files,
+            "'collage' is unknown: choose from headline, eps, class, ladder, sweep",
+        ),
+        ("headline", (*files, lone), "no .*none.npz: the ascend step writes it"),
     ):
         with pytest.raises(BadInput, match=said):
             montage.run(montage.Config(kind=kind, ascents=chosen, out=tmp_path / "m.png"))

@@ -2,14 +2,19 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
+from pagoda.data.views import View
 from pagoda.errors import BadInput
 from pagoda.files import replacing
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,9 @@ class Settings:
     options: dict[str, Any]
 
     @property
-    def view(self) -> str:
-        """The model and how it is smoothed, for people: "standard, smoothed with σ = 0.5"."""
-        smoothed = f"smoothed with σ = {self.sigma:g}" if self.sigma else "unsmoothed"
-        return f"{self.model}, {smoothed}" + ("" if self.start == "images" else f", from {self.start}")
+    def view(self) -> View:
+        """Whose ascents these are: the model, how it is smoothed, and what they start from."""
+        return View(self.model, self.sigma, self.start)
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Ascent:
     """K ascents: pictures are [K, C, H, W] in [0, 1] (float32), frames uint8 [F, K, C, H, W].
 
     `index` and `label` say which test images the sources are (of seeds: their number, and the class that they are
-    drawn from; noise has the label -1). `frame_steps`, [F], are the steps after which frames were taken. `p_path`,
+    drawn from; noise has the label -1). `frame_steps`, [F], says after how many steps a frame was taken. `p_path`,
     [steps, K], is p_t before each step from that step's draws; `p_before` and `p_after`, [K], are estimated from
     check_draws fresh draws. `norm`, [K], is ||end - source||. `split_half`, [K], is the cosine of two independent
     estimates of the gradient at the source, each from the settings' draws.
@@ -85,7 +89,7 @@ def write_ascent(path: Path, ascent: Ascent) -> None:
 
 def read_ascent(path: Path) -> Ascent:
     """Read an ascent. Raises BadInput where the file is missing, truncated or something else."""
-    return _read(path, Ascent)
+    return read_npz(path, "ascend", lambda file: Ascent(_settings(file), **_arrays(file, file.files)))
 
 
 @dataclass(frozen=True)
@@ -100,17 +104,32 @@ class Sources:
 
 def read_sources(path: Path) -> Sources:
     """Read the sources of an ascent. Raises BadInput as `read_ascent` does."""
-    return _read(path, Sources)
+    return read_npz(
+        path, "ascend", lambda file: Sources(_settings(file), **_arrays(file, ["source", "index", "label"]))
+    )
 
 
-def _read(path: Path, kind: type) -> Any:
+def read_npz(path: Path, step: str, made: Callable[[NpzFile], T]) -> T:
+    """Return what `made` makes of the arrays that `step` wrote.
+
+    Raises:
+        BadInput: where the file is missing, truncated or something else.
+
+    """
     try:
         # Opened here, because NumPy leaves a file open that it cannot read.
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            settings = json.loads(str(file["settings"]))
-            settings = Settings(**settings | {"classes": tuple(settings["classes"])})
-            return kind(settings, **{field.name: file[field.name] for field in fields(kind)[1:]})
+            return made(file)
     except FileNotFoundError:
-        raise BadInput(f"no ascent at {path}: the ascend step writes it") from None
+        raise BadInput(f"no {path}: the {step} step writes it") from None
     except Exception as error:  # NumPy and zipfile raise what they like on a foreign file
-        raise BadInput(f"{path} is truncated, or no file that the ascend step wrote: {error}") from None
+        raise BadInput(f"{path} is truncated, or no file that the {step} step wrote: {error}") from None
+
+
+def _settings(file: NpzFile) -> Settings:
+    fields = json.loads(str(file["settings"]))
+    return Settings(**fields | {"classes": tuple(fields["classes"])})
+
+
+def _arrays(file: NpzFile, names: list[str]) -> dict[str, np.ndarray]:
+    return {name: file[name] for name in names if name != "settings"}

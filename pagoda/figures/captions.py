@@ -1,6 +1,9 @@
 """Captions: what was done, with every value that decides the pictures."""
 
+from collections.abc import Iterable
+
 from pagoda.data.ascents import Ascent
+from pagoda.data.registry import JUDGES
 
 P = "p̄ₜ"
 """The smoothed classifier's probability of the target class, as figures write it."""
@@ -19,34 +22,34 @@ def made_by(ascents: list[Ascent], *, draws: bool = True) -> str:
     settings = [ascent.settings for ascent in ascents]
     smoothed = [s for s in settings if s.sigma]
     sentences = [
-        f"Targeted L2 ascent on log {P}, ε = {_listed(s.epsilon for s in settings)} in pixel values "
-        f"(RMS per pixel, ε/√d: {_listed(round(a.rms, 3) for a in ascents)}), "
-        f"{_listed(s.steps for s in settings)} steps of {_listed(s.step for s in settings)}, "
-        f"seed {_listed(s.seed for s in settings)}."
+        f"Targeted L2 ascent on log {P}, ε = {values_of(s.epsilon for s in settings)} in pixel values "
+        f"(RMS per pixel, ε/√d: {values_of(round(a.rms, 3) for a in ascents)}), "
+        f"{values_of(s.steps for s in settings)} steps of {values_of(s.step for s in settings)}, "
+        f"seed {values_of(s.seed for s in settings)}."
     ]
     if smoothed:
-        count = f"N = {_listed(s.draws for s in smoothed)} fresh noise draws a step" if draws else "N as headed"
-        sentences.append(f"Smoothed with σ = {_listed(s.sigma for s in smoothed)}, {count}.")
+        count = f"N = {values_of(s.draws for s in smoothed)} fresh noise draws a step" if draws else "N as headed"
+        sentences.append(f"Smoothed with σ = {values_of(s.sigma for s in smoothed)}, {count}.")
     sentences += [SOURCES[start] for start in dict.fromkeys(s.start for s in settings)]
     return " ".join([*sentences, f"Models: {models_of((s.model, s.model_hash) for s in settings)}."])
 
 
-def models_of(models) -> str:
+def models_of(models: Iterable[tuple[str, str]]) -> str:
     """Return the names of models, each with its hash, none twice; `models` are (name, hash) pairs."""
     return "; ".join(dict.fromkeys(f"{name} {digest}" for name, digest in models))
 
 
 def about_notes(ascents: list[Ascent], judged: bool) -> str:
     """Return what the notes below the pictures say: p̄_t of the end, and where `judged` the judges' verdict."""
-    checks = _listed(s.check_draws for s in (ascent.settings for ascent in ascents) if s.sigma)
+    checks = values_of(s.check_draws for s in (ascent.settings for ascent in ascents) if s.sigma)
     of = f" (of smoothed models from {checks} other draws)" if checks else ""
     source = "Below the source: its class. " if any(ascent.settings.start == "images" for ascent in ascents) else ""
     left = f"{source}Below each end, left: the model's own {P}{of}"
     if not judged:
         return f"{left}."
+    judges = ", ".join(judge.about for judge in JUDGES)
     return (
-        f"{left}; right: how many of the judges, which share nothing with the model (nearest neighbours, class "
-        "Gaussians, a net on blurred pictures), see the target class."
+        f"{left}; right: how many of the judges, which share nothing with the model ({judges}), see the target class."
     )
 
 
@@ -55,5 +58,6 @@ def at(ascent: Ascent) -> str:
     return f"ε = {ascent.settings.epsilon:g} (RMS {ascent.rms:.2g})"
 
 
-def _listed(values) -> str:
+def values_of(values: Iterable[float]) -> str:
+    """Return numbers, each once, in order: "2, 4"."""
     return ", ".join(f"{value:g}" for value in sorted(set(values)))

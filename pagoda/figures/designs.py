@@ -8,18 +8,20 @@ sweep      rows: sigmas; columns: N, noise draws a step; the first source, one t
 synthesis  rows: seeds and ends of each view that starts from no picture; columns: target classes
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from pagoda.data.alignments import Rows, row_of
 from pagoda.data.ascents import Ascent, read_ascent
+from pagoda.data.registry import JUDGES
+from pagoda.data.views import View
 from pagoda.errors import BadInput
 from pagoda.figures.captions import about_notes, at, made_by
 from pagoda.figures.grid import GAP, Row
 from pagoda.figures.style import view_colour
-from pagoda.figures.verdicts import Verdicts, verdict
 
 BLOCKS = 3
 """How many sources the eps montage shows."""
@@ -27,6 +29,8 @@ SOURCES = 8
 """How many sources the class montage shows at most."""
 AMPLIFIED = 5
 """By how much the ladder amplifies a change."""
+AFTER = [f"{judge.name}_after" for judge in JUDGES]
+"""Columns of what judges see in the end: verdicts are rows with them."""
 PANEL = 3
 """How many views of the ladder stand below each other, before the next stand beside them."""
 
@@ -43,15 +47,10 @@ class Montage:
 
 @dataclass(frozen=True)
 class Table:
-    """Ascents in rows and columns: cells[row, column], each there."""
+    """Ascents in rows and columns: each view's row has one a column, from left to right; `columns` name those."""
 
-    rows: list
+    rows: dict[View, list[Ascent]]
     columns: list
-    cells: dict[tuple, Ascent] = field(repr=False)
-
-    def row(self, name: object) -> list[Ascent]:
-        """Return the ascents of a row, from left to right."""
-        return [self.cells[name, column] for column in self.columns]
 
 
 def read_ascents(paths: tuple[Path, ...]) -> list[Ascent]:
@@ -64,118 +63,118 @@ def read_ascents(paths: tuple[Path, ...]) -> list[Ascent]:
     return ascents
 
 
-def tabulate(ascents: list[Ascent], row: Callable, column: Callable, words: tuple[str, str]) -> Table:
-    """Return the ascents as a table; `row` and `column` give an ascent's place, `words` name them in the error.
+def tabulate(ascents: list[Ascent], column: str, words: str) -> Table:
+    """Return the ascents as a table: a row a view, and a column a value of the setting `column`, `words` in errors.
 
     Raises:
         BadInput: where two ascents have one place, or a place has none.
 
     """
-    rows, columns = (list(dict.fromkeys(place(ascent) for ascent in ascents)) for place in (row, column))
-    cells = {(row(ascent), column(ascent)): ascent for ascent in ascents}
-    if not len(ascents) == len(cells) == len(rows) * len(columns):
+    cells = {(a.settings.view, getattr(a.settings, column)): a for a in ascents}
+    views, columns = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
+    if not len(ascents) == len(cells) == len(views) * len(columns):
         raise BadInput(
-            f"{len(ascents)} ascents do not make a table of {len(rows)} {words[0]} by {len(columns)} {words[1]}: each "
-            "place needs one"
+            f"{len(ascents)} ascents do not make a table of {len(views)} views by {len(columns)} {words}: each place "
+            "needs one"
         )
-    return Table(rows, columns, cells)
+    return Table({view: [cells[view, name] for name in columns] for view in views}, columns)
 
 
-def by_target(ascents: list[Ascent], verdicts: Verdicts, blocks: int) -> Montage:
+def by_target(ascents: list[Ascent], verdicts: Rows, blocks: int) -> Montage:
     """Return rows (source, then each view) for each of the first `blocks` sources; columns are target classes."""
-    _same(ascents, "epsilon", "an epsilon")
-    table = tabulate(ascents, _view, _target, ("views", "classes"))
-    sources = table.row(table.rows[0])
-    for view in table.rows:
-        _from_the_same(zip(sources, table.row(view), strict=True))
+    same(ascents, "epsilon", "an epsilon")
+    table = tabulate(ascents, "target", "classes")
+    sources = next(iter(table.rows.values()))
+    for line in table.rows.values():
+        for one, other in zip(sources, line, strict=True):
+            from_the_same([one, other])
     rows = []
     for k in range(min(blocks, *(len(ascent.source) for ascent in ascents))):
         pictures, labels = [a.source[k] for a in sources], [_label(a, k) for a in sources]
         rows.append(Row("source", pictures, labels, space=4 * GAP if k else 0))
-        rows += [_ends(view, [(a, k) for a in table.row(view)], verdicts) for view in table.rows]
-    title = f"Ascent towards each class, {at(ascents[0])}"
-    text = f"{about_notes(ascents, bool(verdicts))} {made_by(ascents)}"
-    return Montage(rows, table.columns, title, text)
+        rows += [_ends(view.label, [(a, k) for a in line], verdicts) for view, line in table.rows.items()]
+    return Montage(rows, table.columns, f"Ascent towards each class, {at(ascents[0])}", _text(ascents, verdicts))
 
 
-def by_source(ascents: list[Ascent], verdicts: Verdicts) -> Montage:
+def by_source(ascents: list[Ascent], verdicts: Rows) -> Montage:
     """Return rows (sources, then each view at each epsilon); columns are the first sources, SOURCES at most."""
-    target = _same(ascents, "target", "one target class")
+    target = same(ascents, "target", "one target class")
+    from_the_same(ascents)
     first = ascents[0]
-    _from_the_same((first, ascent) for ascent in ascents)
     shown = range(min(SOURCES, len(first.source)))
     rows = [Row("source", [first.source[k] for k in shown], [_label(first, k) for k in shown])]
-    for before, ascent in zip([None, *ascents], ascents, strict=False):
-        new = before is None or before.settings.view != ascent.settings.view
-        label = f"{ascent.settings.view}, ε = {ascent.settings.epsilon:g}"
-        rows.append(_ends(label, [(ascent, k) for k in shown], verdicts, space=2 * GAP if new else 0))
-    text = f"{about_notes(ascents, bool(verdicts))} {made_by(ascents)}"
-    return Montage(rows, [f"image #{first.index[k]}" for k in shown], f"Ascent towards {target}", text)
+    before = None
+    for ascent in ascents:
+        view = ascent.settings.view
+        label = f"{view.label}, ε = {ascent.settings.epsilon:g}"
+        rows.append(_ends(label, [(ascent, k) for k in shown], verdicts, space=0 if view == before else 2 * GAP))
+        before = view
+    columns = [f"image #{first.index[k]}" for k in shown]
+    return Montage(rows, columns, f"Ascent towards {target}", _text(ascents, verdicts))
 
 
-def ladder(ascents: list[Ascent], verdicts: Verdicts) -> Montage:
+def ladder(ascents: list[Ascent], verdicts: Rows) -> Montage:
     """Return rows (each view, below it its change) at rising epsilons, from the first source, which stands at 0."""
-    target = _same(ascents, "target", "one target class")
-    table = tabulate(sorted(ascents, key=lambda a: a.settings.epsilon), _view, _epsilon, ("views", "epsilons"))
-    _from_the_same((ascents[0], ascent) for ascent in ascents)
+    target = same(ascents, "target", "one target class")
+    from_the_same(ascents)
+    table = tabulate(sorted(ascents, key=lambda a: a.settings.epsilon), "epsilon", "epsilons")
     rows = []
-    for number, view in enumerate(dict.fromkeys(map(_view, ascents))):
-        panel, line = number // PANEL, table.row(view)
-        ends = _ends(view, [(a, 0) for a in line], verdicts, space=2 * GAP if number % PANEL else 0)
-        pictures, notes = [line[0].source[0], *ends.pictures], [_label(line[0], 0), *ends.left]
-        rows.append(replace(ends, pictures=pictures, left=notes, right=ends.right and ["", *ends.right], panel=panel))
-        pairs = [(line[0].source[0], line[0].source[0]), *((a.source[0], a.end[0]) for a in line)]
+    for number, view in enumerate(dict.fromkeys(a.settings.view for a in ascents)):
+        panel, line = number // PANEL, table.rows[view]
+        ends = _from_source(line, verdicts, space=2 * GAP if number % PANEL else 0)
+        ends = replace(ends, right=ends.right and ["", *ends.right], panel=panel)
         norms = ["", *(f"‖δ‖ {a.norm[0]:.2f}" for a in line)]
-        changes = [amplified(*pair) for pair in pairs]
-        rows.append(Row(f"its change, {AMPLIFIED}×", changes, norms, colour=ends.colour, panel=panel))
+        none = amplified(line[0].source[0], line[0].source[0])
+        changes = [none, *(amplified(a.source[0], a.end[0]) for a in line)]
+        rows += [ends, Row(f"its change, {AMPLIFIED}×", changes, norms, colour=ends.colour, panel=panel)]
     text = (
         f"Below each view: the change δ of every pixel, amplified {AMPLIFIED}× around mid-grey (no change) and "
-        f"clipped, and its length. {about_notes(ascents, bool(verdicts))} {made_by(ascents)}"
+        f"clipped, and its length. {_text(ascents, verdicts)}"
     )
-    heads = [f"ε = {a.settings.epsilon:g}, RMS {a.rms:.2g}" for a in table.row(table.rows[0])]
+    heads = [f"ε = {a.settings.epsilon:g}, RMS {a.rms:.2g}" for a in next(iter(table.rows.values()))]
     return Montage(rows, ["source", *heads], f"From one image towards {target}, at rising ε", text)
 
 
-def sweep(ascents: list[Ascent], verdicts: Verdicts) -> Montage:
+def sweep(ascents: list[Ascent], verdicts: Rows) -> Montage:
     """Return rows (each smoothed model) by numbers of draws N, from the first source, which stands before them."""
-    target = _same(ascents, "target", "one target class")
-    _same(ascents, "epsilon", "one epsilon")
-    _from_the_same((ascents[0], ascent) for ascent in ascents)
-    table = tabulate(ascents, _view, lambda a: a.settings.draws, ("views", "numbers of draws"))
+    target = same(ascents, "target", "one target class")
+    same(ascents, "epsilon", "one epsilon")
+    from_the_same(ascents)
+    table = tabulate(ascents, "draws", "numbers of draws")
     rows = []
-    for view in table.rows:
-        line = table.row(view)
-        ends = _ends(view, [(a, 0) for a in line], {})
-        cosines = ["", *(f"cos {a.split_half[0]:.2f}" for a in line)]
-        pictures, notes = [line[0].source[0], *ends.pictures], [_label(line[0], 0), *ends.left]
-        rows.append(replace(ends, pictures=pictures, left=notes, right=cosines))
+    for line in table.rows.values():
+        rows.append(replace(_from_source(line, {}), right=["", *(f"cos {a.split_half[0]:.2f}" for a in line)]))
     text = (
         f"{about_notes(ascents, False)[:-1]}; right: split-half cosine, that of two independent estimates of the "
         f"gradient at the source, each from N draws. {made_by(ascents, draws=False)}"
     )
-    return Montage(
-        rows,
-        ["source", *(f"N = {n}" for n in table.columns)],
-        f"What σ and N do, towards {target}, {at(ascents[0])}",
-        text,
-    )
+    columns = ["source", *(f"N = {n}" for n in table.columns)]
+    return Montage(rows, columns, f"What σ and N do, towards {target}, {at(ascents[0])}", text)
 
 
-def synthesis(ascents: list[Ascent], verdicts: Verdicts) -> Montage:
+def synthesis(ascents: list[Ascent], verdicts: Rows) -> Montage:
     """Return two rows a view that starts from no picture: its seeds, and what becomes of them; columns are classes."""
-    if known := [a.settings.view for a in ascents if a.settings.start == "images"]:
+    if known := [a.settings.view.label for a in ascents if a.settings.start == "images"]:
         raise BadInput(f"the synthesis shows views that start from seeds or noise, but {known[0]!r} starts from images")
-    _same(ascents, "epsilon", "one epsilon")
-    table = tabulate(ascents, _view, _target, ("views", "classes"))
+    same(ascents, "epsilon", "one epsilon")
+    table = tabulate(ascents, "target", "classes")
     rows = []
-    for view in table.rows:
-        line = table.row(view)
-        colour, start = _colour(line[0]), line[0].settings.start
-        rows.append(Row(start, [a.source[0] for a in line], colour=colour, space=3 * GAP if rows else 0))
-        rows.append(_ends(view, [(a, 0) for a in line], verdicts))
-    text = f"{about_notes(ascents, bool(verdicts))} {made_by(ascents)}"
-    title = f"Each class from no picture, {at(ascents[0])}"
-    return Montage(rows, table.columns, title, text)
+    for view, line in table.rows.items():
+        ends = _ends(view.label, [(a, 0) for a in line], verdicts)
+        starts = Row(view.start, [a.source[0] for a in line], colour=ends.colour, space=3 * GAP if rows else 0)
+        rows += [starts, ends]
+    return Montage(rows, table.columns, f"Each class from no picture, {at(ascents[0])}", _text(ascents, verdicts))
+
+
+DESIGNS = {
+    "headline": partial(by_target, blocks=1),
+    "eps": partial(by_target, blocks=BLOCKS),
+    "class": by_source,
+    "ladder": ladder,
+    "sweep": sweep,
+    "synthesis": synthesis,
+}
+"""By kind: what makes a `Montage` of ascents and verdicts."""
 
 
 def amplified(source: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -183,43 +182,48 @@ def amplified(source: np.ndarray, end: np.ndarray) -> np.ndarray:
     return (0.5 + AMPLIFIED * (end.astype(np.float64) - source)).clip(0, 1)
 
 
-def _ends(label: str, cells: list[tuple[Ascent, int]], verdicts: Verdicts, space: int = 0) -> Row:
-    pictures = [ascent.end[k] for ascent, k in cells]
-    left = [f"{ascent.p_after[k]:.2f}" for ascent, k in cells]
-    right = [verdict(verdicts, ascent, k) for ascent, k in cells] if verdicts else None
-    return Row(label, pictures, left, right, _colour(cells[0][0]), space)
-
-
-def _same(ascents: list[Ascent], name: str, what: str) -> object:
+def same(ascents: list[Ascent], name: str, words: str) -> object:
+    """Return the value that all ascents have of the setting `name`. Raises BadInput where they differ."""
     values = sorted({getattr(ascent.settings, name) for ascent in ascents})
     if len(values) > 1:
-        raise BadInput(f"this montage is of {what}, but the ascents have {name} {', '.join(map(str, values))}")
+        raise BadInput(f"this figure is of {words}, but the ascents have {name} {', '.join(map(str, values))}")
     return values[0]
 
 
-def _from_the_same(pairs: Iterable[tuple[Ascent, Ascent]]) -> None:
-    for one, other in pairs:
-        if not np.array_equal(one.index, other.index):
+def from_the_same(ascents: list[Ascent]) -> None:
+    """Check that all ascents start from the same images. Raises BadInput where they do not."""
+    for ascent in ascents[1:]:
+        if not np.array_equal(ascent.index, ascents[0].index):
+            one, other = (a.settings.view.label for a in (ascents[0], ascent))
             raise BadInput(
-                f"one row of sources cannot stand for both {one.settings.view} and {other.settings.view}: they start "
-                "from different images"
+                f"one row of sources cannot stand for both {one} and {other}: they start from different images"
             )
 
 
-def _view(ascent: Ascent) -> str:
-    return ascent.settings.view
+def _ends(label: str, cells: list[tuple[Ascent, int]], verdicts: Rows, space: int = 0) -> Row:
+    """Return the row of the ends of ascents, each from its source of that number."""
+    pictures = [ascent.end[k] for ascent, k in cells]
+    left = [f"{ascent.p_after[k]:.2f}" for ascent, k in cells]
+    right = [_verdict(verdicts, ascent, k) for ascent, k in cells] if verdicts else None
+    view = cells[0][0].settings.view
+    return Row(label, pictures, left, right, view_colour(view.model, view.sigma), space)
 
 
-def _target(ascent: Ascent) -> str:
-    return ascent.settings.target
+def _verdict(verdicts: Rows, ascent: Ascent, k: int) -> str:
+    """Return e.g. "2/3": the judges that see the target class in the end from source number k, of those that judge."""
+    row = row_of(verdicts, ascent.settings, int(ascent.index[k]))
+    judged = [row[column] for column in AFTER if row[column]]
+    return f"{judged.count(ascent.settings.target)}/{len(judged)}"
 
 
-def _epsilon(ascent: Ascent) -> float:
-    return ascent.settings.epsilon
+def _from_source(line: list[Ascent], verdicts: Rows, space: int = 0) -> Row:
+    """Return the row of a view: the first source, then the ends of its ascents."""
+    ends = _ends(line[0].settings.view.label, [(a, 0) for a in line], verdicts, space)
+    return replace(ends, pictures=[line[0].source[0], *ends.pictures], left=[_label(line[0], 0), *ends.left])
 
 
-def _colour(ascent: Ascent) -> str:
-    return view_colour(ascent.settings.model, ascent.settings.sigma)
+def _text(ascents: list[Ascent], verdicts: Rows) -> str:
+    return f"{about_notes(ascents, bool(verdicts))} {made_by(ascents)}"
 
 
 def _label(ascent: Ascent, k: int) -> str:

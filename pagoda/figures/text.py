@@ -12,7 +12,7 @@ from pagoda.figures.style import DPI
 ELLIPSIS = "…"
 NO_BREAK = "\N{NO-BREAK SPACE}"
 PLAIN = {"parse_math": False}
-"""What Axes.text is told, because a class may be named $x$."""
+"""How Axes.text takes words as they are: a class may be named $x$."""
 
 
 @lru_cache(maxsize=4096)

@@ -1,15 +1,14 @@
 """How well a gradient, or a change made along it, agrees with a class as people see it; no second network needed.
 
 Images are float tensors [B, C, H, W]; every measure is [B], and NaN where it is undefined (a direction of length 0).
+What a measure takes follows from what it is of (see pagoda/data/registry.py): a gradient towards the target, x, the
+classes' means and the target; a gradient of the own class and x; or a change.
 """
 
 import torch
 from torch import Tensor
 
 from pagoda.maths.ball import cosine, norms
-
-WHITE_NOISE = 1 - torch.pi / 16
-"""The high-frequency fraction of white noise: the part of the square of frequencies outside the circle of 1/4."""
 
 
 def contrastive_cosine(gradient: Tensor, x: Tensor, means: Tensor, target: Tensor) -> Tensor:
@@ -54,7 +53,8 @@ def saliency_cosine(gradient: Tensor, x: Tensor) -> Tensor:
 def high_frequency_fraction(change: Tensor) -> Tensor:
     """Return the share of a change's power above 1/4 cycle a pixel, its mean left out: in [0, 1]; NaN for no change.
 
-    White noise has WHITE_NOISE, up to the grain of the grid of frequencies. A blur lowers it: it says nothing alone.
+    White noise has 1 - pi / 16, the part of the square of frequencies outside the circle of 1/4, up to the grain of the
+    grid of frequencies. A blur lowers it: it says nothing alone.
 
     Args:
         change: end minus source, [B, C, H, W].
@@ -94,3 +94,11 @@ def _power(v: Tensor) -> tuple[Tensor, Tensor]:
     vertical = torch.fft.fftfreq(height, dtype=torch.float64, device=v.device)
     horizontal = torch.fft.fftfreq(width, dtype=torch.float64, device=v.device)
     return power, torch.hypot(vertical.unsqueeze(1), horizontal.unsqueeze(0))
+
+
+FORMULAS = {
+    "contrastive": contrastive_cosine,
+    "saliency": saliency_cosine,
+    "high_frequency": high_frequency_fraction,
+}
+"""By the column of the measure."""

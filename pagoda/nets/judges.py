@@ -5,7 +5,7 @@ qda  quadratic discriminant: a Gaussian a class, on the same components
 net  a perceptron with one hidden layer on blurred pictures
 
 An ordinary network alone would be no judge: features that people do not see transfer between networks (Ilyas et al.
-2019, arXiv 1905.02175). All of it is scikit-learn.
+2019, arXiv 1905.02175). All of it is scikit-learn. What people call them stands in pagoda/data/registry.py.
 """
 
 import warnings
@@ -22,7 +22,6 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
 
-JUDGES = ("knn", "qda", "net")
 SIDE = 32
 """Pictures of more pixels a side are shrunk to it before they are judged; the net sees half of it (8 at least)."""
 COMPONENTS = 64

@@ -102,20 +102,16 @@ function renderTrial(box, trial, done, count) {
 function renderResult(box, trials) {
   const chosen = trials.map((trial, k) => ({ l: trial.left, r: trial.right })[state.answers[k]] ?? null);
   const count = (view) => chosen.filter((each) => each === view).length;
-  const told = slots.map((slot) => ({ slot, view: VIEWS[state[slot]], n: count(state[slot]) }));
-  const decided = told[0].n + told[1].n;
-  const rows = told.map(({ slot, view, n }) => {
-    const [low, high] = decided ? wilson(n, decided) : [null, null];
-    return el("tr", { "data-slot": slot }, el("th", { scope: "row" }, el("b", { class: `badge ${slot}` }, slot.toUpperCase()), ` ${view.name}`),
-      el("td", {}, String(n)), el("td", {}, decided ? (n / decided).toFixed(2) : "–"), el("td", {}, decided ? `[${low.toFixed(3)}, ${high.toFixed(3)}]` : "–"));
-  });
+  const counts = slots.map((slot) => ({ slot, view: VIEWS[state[slot]], n: count(state[slot]) }));
+  const decided = counts[0].n + counts[1].n;
+  const rows = counts.map(({ slot, view, n }) => el("tr", { "data-slot": slot },
+    el("th", { scope: "row" }, el("b", { class: `badge ${slot}` }, slot.toUpperCase()), ` ${view.name}`),
+    [n, decided ? (n / decided).toFixed(2) : "–", decided ? interval(...wilson(n, decided), 3) : "–"].map((text) => el("td", {}, text))));
+  rows.push(el("tr", { "data-slot": "n" }, el("th", { scope: "row" }, "Can’t tell"), [trials.length - decided, "", ""].map((text) => el("td", {}, text))));
   const focused = box.contains(document.activeElement);
   box.replaceChildren(
-    el("h2", { class: "question", tabindex: -1 }, verdict(told, decided)),
-    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Result of the blind test" },
-      el("table", { id: "result" },
-        el("thead", {}, el("tr", {}, ["View", "Preferred", "Share", "95 % interval"].map((name) => el("th", { scope: "col" }, name)))),
-        el("tbody", {}, rows, el("tr", { "data-slot": "n" }, el("th", { scope: "row" }, "Can’t tell"), el("td", {}, String(trials.length - decided)), el("td", {}, ""), el("td", {}, ""))))),
+    el("h2", { class: "question", tabindex: -1 }, verdict(counts, decided)),
+    tableOf("Result of the blind test", ["View", "Preferred", "Share", "95 % interval"], rows, { id: "result" }),
     el("p", { class: "muted prose" }, `${trials.length} trials at ε = ${state.eps}, seed ${state.seed}. Shares and Wilson’s binomial intervals are of the ${decided} decided answers: of one reader, on pictures that may have been seen before.`),
     el("p", {}, el("button", { type: "button", id: "download", onclick: () => download(trials) }, "Download answers (CSV)"), " ",
       el("button", { type: "button", id: "again", onclick: restart }, "Another test")),
@@ -133,9 +129,9 @@ function review(trials) {
   return el("details", {}, el("summary", {}, "All trials, with their pictures"), el("ol", {}, items));
 }
 
-function verdict(told, decided) {
+function verdict(counts, decided) {
   if (!decided) return "Every time: can’t tell";
-  const [more, less] = [...told].sort((p, q) => q.n - p.n);
+  const [more, less] = [...counts].sort((p, q) => q.n - p.n);
   const clear = wilson(more.n, decided)[0] > 0.5;
   return clear
     ? `${more.view.name}: preferred ${more.n} to ${less.n}`

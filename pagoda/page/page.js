@@ -124,11 +124,11 @@ function tell() {
   clearTimeout(telling);
   if (playing || state.mode === "blind") return;
   telling = setTimeout(() => {
-    const told = slots.map((slot) => {
+    const chances = slots.map((slot) => {
       const ascent = ascentOf(state[slot]);
       return `${slot.toUpperCase()}: p_t ${ascent ? chance(pAt(ascent, sourceIn(ascent), state.step)) : "no picture"}`;
     });
-    byId("spoken").textContent = `Class ${state.class}, ε = ${state.eps}, source ${state.source + 1}, step ${state.step}. ${told.join(". ")}.`;
+    byId("spoken").textContent = `Class ${state.class}, ε = ${state.eps}, source ${state.source + 1}, step ${state.step}. ${chances.join(". ")}.`;
   }, 400);
 }
 

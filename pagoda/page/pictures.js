@@ -90,24 +90,21 @@ function provenance(ascent, source, step) {
   ].join(" ");
 }
 
-const JUDGES = { knn: "judge: nearest neighbours", qda: "judge: class Gaussians", net: "judge: small net" };
+const heading = ({ name, better }) => name + ({ 1: " ↑", "-1": " ↓" }[better] ?? "");
+const capital = (text) => text.replace(/^[a-z](?=[a-z])/, (letter) => letter.toUpperCase()); // not p̄ₜ
 
 /** [name, value] of all measures of the end of an ascent. */
 function measuresOf(ascent, source) {
-  const rows = [["‖δ‖", signed(ascent.norm[source])]];
   const measured = ascent.measures[source];
-  if (measured) {
-    rows.unshift(
-      ["contrastive cosine ↑", signed(measured.contrastive, 3)],
-      ["saliency cosine ↑", signed(measured.saliency, 3)],
-      ["high-frequency fraction ↓", signed(measured.high_frequency)],
-    );
-    for (const [judge, [before, after]] of Object.entries(measured.judges)) {
-      rows.push([JUDGES[judge], `${before ? `${quoted(before)} → ` : ""}${quoted(after)}`]);
-    }
-  } else rows.push(["measures", "not taken"]);
-  rows.push(["split-half cosine", signed(ascent.split_half[source])]);
-  return rows;
+  const known = { ...measured, norm: ascent.norm[source], split_half: ascent.split_half[source] };
+  const rows = DATA.measures.filter(({ column }) => column in known)
+    .map((measure) => [heading(measure), signed(known[measure.column], measure.digits)]);
+  if (!measured) return [...rows, ["measures", "not taken"]];
+  const judged = DATA.judges.filter(({ name }) => name in measured.judges).map(({ name, label }) => {
+    const [before, after] = measured.judges[name];
+    return [`judge: ${label}`, `${before ? `${quoted(before)} → ` : ""}${quoted(after)}`];
+  });
+  return [...rows, ...judged];
 }
 
 /** p_t along the steps as a small curve, with the step shown. */

@@ -201,9 +201,9 @@ function pathLine(ascent, source) {
 
 /** Measures of the end, then all that decides the picture. */
 function caption(slot, ascent, source) {
-  const told = measuresOf(ascent, source).map(([name, value]) => `${name.replace(/ [↑↓]$/, "")} ${value}`).join(" · ");
+  const measures = measuresOf(ascent, source).map(([name, value]) => `${name.replace(/ [↑↓]$/, "")} ${value}`).join(" · ");
   return [
-    el("p", {}, el("b", { class: `badge ${slot}` }, slot.toUpperCase()), ` ${VIEWS[ascent.view].name}. At the end: ${told}.`),
+    el("p", {}, el("b", { class: `badge ${slot}` }, slot.toUpperCase()), ` ${VIEWS[ascent.view].name}. At the end: ${measures}.`),
     el("p", { class: "provenance" }, provenance(ascent, source, state.step)),
   ];
 }

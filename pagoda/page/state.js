@@ -101,8 +101,7 @@ function addressOf(s) {
   if (s.mode === "blind") Object.assign(fields, { mode: s.mode, seed: s.seed }, s.answers && { answers: s.answers });
   else Object.assign(fields, { source: s.source, step: s.step, mode: s.mode });
   if (s.zoom > 1) Object.assign(fields, { zoom: +s.zoom.toFixed(2), x: +s.x.toFixed(3), y: +s.y.toFixed(3) });
-  const told = ([name, value]) => `${name}=${encodeURIComponent(value).replace(/%40/g, "@").replace(/%2C/g, ",")}`;
-  return `#${Object.entries(fields).map(told).join("&")}`;
+  return `#${new URLSearchParams(fields)}`.replaceAll("%40", "@").replaceAll("%2C", ",");
 }
 
 /** Read an address. What it names and this page lacks is left as it opens, and returned as text. */
@@ -126,16 +125,7 @@ function readAddress(hash) {
     seed: (value) => whole(value, 0, 2 ** 32 - 1),
     answers: (value) => (/^[lrn]*$/.test(value) ? value : undefined),
   };
-  let fields = [];
-  try {
-    fields = hash.slice(1).split("&").filter(Boolean).map((field) => {
-      const at = field.indexOf("=");
-      return [field.slice(0, at), decodeURIComponent(field.slice(at + 1))];
-    });
-  } catch {
-    unknown.push("an address that is cut off");
-  }
-  for (const [name, value] of fields) {
+  for (const [name, value] of new URLSearchParams(hash.slice(1))) {
     const known = Object.hasOwn(readers, name) ? readers[name](value) : undefined;
     if (known === undefined) unknown.push(`${name} “${value}”`);
     else read[name] = known;
@@ -156,13 +146,20 @@ function el(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** A table that scrolls sideways, from the names of its columns and its rows. */
+function tableOf(label, head, rows, attributes = {}) {
+  return el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
+    el("table", attributes, el("thead", {}, el("tr", {}, head.map((name) => el("th", { scope: "col" }, name)))), el("tbody", {}, rows)));
+}
+
 const byId = (id) => document.getElementById(id);
 
 /** A probability for people: three decimals, and no false certainty. */
 function chance(p) {
-  if (p === null || p === undefined) return "unknown";
+  if (missing(p)) return "unknown";
   if (p < 0.0005) return "< 0.001";
   return p >= 0.9995 ? "> 0.999" : p.toFixed(3);
 }
 
-const signed = (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−"));
+const missing = (value) => value === null || value === undefined;
+const signed = (value, digits = 2) => (missing(value) ? "–" : value.toFixed(digits).replace("-", "−"));

@@ -1,17 +1,5 @@
 // The summary of the measures at the radius shown, and certified accuracy with the chosen σ marked.
 
-const MEASURES = [
-  ["contrastive", "Contrastive cosine", "↑", "cosine of the gradient with the direction to the target class's mean, less that of other classes"],
-  ["saliency", "Saliency cosine", "↑", "|cosine| of the centred image and the gradient of its own class"],
-  ["high_frequency", "High-frequency fraction", "↓", "share of the change's power above ¼ cycle per pixel; white noise has 0.80"],
-  ["knn_gain", "Judge gain, nearest neighbours", "↑", "how much more often k nearest neighbours see the target class after than before"],
-  ["qda_gain", "Judge gain, class Gaussians", "↑", "the same of a Gaussian a class (quadratic discriminant); left out for views from seeds"],
-  ["net_gain", "Judge gain, small net", "↑", "the same of a small network on blurred input"],
-  ["split_half", "Split-half cosine", "", "agreement of two independent estimates of the gradient: where low, N is too small"],
-  ["p_before", "p̄ₜ before", "", "score of the target class at the source, the model's own"],
-  ["p_after", "p̄ₜ after", "", "score of the target class at the end, the model's own"],
-  ["norm", "‖δ‖", "", "L2 norm of the change"],
-];
 const SERIES = 7; // colours; further curves take them again, dashed
 
 const sameView = (row, view) => row.model === view.model && row.sigma === view.sigma && (row.start ?? "images") === view.start;
@@ -33,30 +21,26 @@ function renderSummary() {
   const rows = DATA.summary.filter((row) => row.epsilon === state.eps);
   const box = byId("summary");
   if (!rows.length) return box.replaceChildren(el("p", { class: "muted" }, `No view was measured at ε = ${state.eps}.`));
-  const columns = MEASURES.filter(([name]) => rows.some((row) => name in row));
+  const columns = DATA.measures.filter(({ column }) => rows.some((row) => column in row));
   const flagged = rows.filter((row) => row.flags);
-  const head = el("tr", {}, el("th", { scope: "col" }, "View"), el("th", { scope: "col" }, "n"),
-    columns.map(([, name, arrow, meaning]) => el("th", { scope: "col", title: meaning }, name, arrow && el("span", { class: "arrow" }, ` ${arrow}`))));
   const body = rows.map((row) => {
     const chosen = marks((view) => sameView(row, view));
     return el("tr", { class: chosen.length ? "chosen" : null },
       el("th", { scope: "row" }, unbroken(nameOf(row)), row.flags ? el("sup", {}, String(flagged.indexOf(row) + 1)) : "", " ", ...chosen),
       el("td", {}, row.n === null ? "–" : String(row.n)),
-      columns.map(([name]) => cell(row, name)));
+      columns.map(({ column }) => cell(row[column], row[`${column}_low`], row[`${column}_high`])));
   });
-  const caption = `At ε = ${state.eps}. n: source images; brackets: bootstrap 95 % intervals over them; –: undefined. Better is ↑ more, ↓ less.`;
+  const caption = `At ε = ${state.eps}. n: source images; brackets: 95 % intervals (Student’s t) over them, none where all are the same; –: undefined. Better is ↑ more, ↓ less.`;
   box.replaceChildren(el("p", { class: "muted", id: "summary-note" }, caption),
-    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Measured alignment, a wide table" },
-      el("table", { "aria-describedby": "summary-note" }, el("thead", {}, head), el("tbody", {}, body))),
+    tableOf("Measured alignment, a wide table", ["View", "n", ...columns.map((measure) => capital(heading(measure)))], body, { "aria-describedby": "summary-note" }),
     el("ol", { class: "flags", hidden: !flagged.length }, flagged.map((row) => el("li", {}, el("b", {}, nameOf(row)), `: ${row.flags}`))),
-    el("dl", { class: "meanings" }, columns.map(([, name, , meaning]) => el("div", {}, el("dt", {}, name), el("dd", {}, meaning)))));
+    el("dl", { class: "meanings" }, columns.map(({ name, meaning }) => el("div", {}, el("dt", {}, capital(name)), el("dd", {}, meaning)))));
 }
 
-function cell(row, name) {
-  if (row[name] === null || row[name] === undefined) return el("td", {}, "–");
-  const low = row[`${name}_low`];
-  const interval = low === null || low === undefined ? "" : `[${signed(low)}, ${signed(row[`${name}_high`])}]`;
-  return el("td", {}, signed(row[name]), interval && el("span", { class: "interval" }, interval));
+const interval = (low, high, digits) => `[${signed(low, digits)}, ${signed(high, digits)}]`;
+
+function cell(value, low, high) {
+  return el("td", {}, signed(value), missing(low) ? "" : el("span", { class: "interval" }, interval(low, high)));
 }
 
 /** Curves by model and σ, in the order of the table. */
@@ -105,7 +89,7 @@ function renderCurves() {
       curve.sigma === null ? null : el("path", { class: "band", d: `M${band.join("L")}Z` }),
       el("polyline", { points: points.map((row) => at(row.radius, row.accuracy)).join(" ") }),
       points.map((row) => el("circle", { cx: x(row.radius).toFixed(1), cy: y(row.accuracy).toFixed(1), r: 3 },
-        el("title", {}, `${curve.name}, radius ${row.radius}: ${signed(row.accuracy)} [${signed(row.low)}, ${signed(row.high)}], n = ${row.n}`)))));
+        el("title", {}, `${curve.name}, radius ${row.radius}: ${signed(row.accuracy)} ${interval(row.low, row.high)}, n = ${row.n}`)))));
   }
   for (const curve of curves) {
     legend.push(el("li", { class: look(curve) }, el("i", {}), curve.name, " ", ...marks((view) => view.model === curve.model && view.sigma === curve.sigma)));
@@ -144,10 +128,8 @@ function curvesNote(curves) {
 function numbersOf(curves) {
   const radii = [...new Set(DATA.certified.map((row) => row.radius))].sort((p, q) => p - q);
   const rows = curves.map((curve) => el("tr", {}, el("th", { scope: "row" }, curve.name), radii.map((radius) => {
-    const row = curve.points.find((point) => point.radius === radius);
-    return el("td", {}, row ? signed(row.accuracy) : "–", row && el("span", { class: "interval" }, `[${signed(row.low)}, ${signed(row.high)}]`));
+    const row = curve.points.find((point) => point.radius === radius) ?? {};
+    return cell(row.accuracy, row.low, row.high);
   })));
-  const head = el("tr", {}, el("th", { scope: "col" }, "Radius"), radii.map((radius) => el("th", { scope: "col" }, String(radius))));
-  return el("details", {}, el("summary", {}, "The same in numbers"),
-    el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Certified accuracy in numbers" }, el("table", {}, el("thead", {}, head), el("tbody", {}, rows))));
+  return el("details", {}, el("summary", {}, "The same in numbers"), tableOf("Certified accuracy in numbers", ["Radius", ...radii.map(String)], rows));
 }

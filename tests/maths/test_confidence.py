@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from pagoda.maths.confidence import difference_interval, interval, lower_bound
+from pagoda.maths.confidence import difference_interval, interval, lower_bound, mean_interval
 
 CASES = [(0, 10), (1, 10), (5, 10), (9, 10), (10, 10), (990, 1000), (99_999, 100_000), (100_000, 100_000)]
 
@@ -50,3 +51,32 @@ def test_a_bound_at_twice_alpha_is_caught():
 def test_values_out_of_range_are_refused(successes, draws, alpha, named):
     with pytest.raises(ValueError, match=named):
         lower_bound(successes, draws, alpha)
+
+
+def test_the_interval_of_a_mean_agrees_with_scipy_and_leaves_out_what_is_undefined():
+    values = np.random.default_rng(0).exponential(size=7)
+    for coverage in (0.95, 0.99):
+        expected = stats.ttest_1samp(values, 0).confidence_interval(coverage)
+        assert mean_interval(np.append(values, np.nan), coverage) == pytest.approx((values.mean(), *expected, 7))
+
+
+def test_one_value_and_values_all_the_same_have_no_interval():
+    for values, mean, n in (([0.25, np.nan], 0.25, 1), ([0.35 - 0.3] * 8, 0.05, 8), ([0.0] * 8, 0, 8)):
+        found = mean_interval(np.array(values))
+        assert found[0::3] == (pytest.approx(mean), n) and np.isnan(found[1:3]).all()
+    assert np.isnan(mean_interval(np.array([np.nan]))[:3]).all()
+
+
+@pytest.mark.parametrize("n", [5, 8, 19])
+def test_intervals_of_means_cover_as_often_as_they_say(n):
+    random = np.random.default_rng(n)
+
+    def covered(draws, mean):
+        return np.mean([low <= mean <= high for _, low, high, _ in map(mean_interval, draws)])
+
+    normal, uniform = (random.normal(size=(4000, n)), 0), (random.uniform(-1, 1, size=(4000, n)), 0)
+    assert covered(*normal) >= 0.94 and covered(*uniform) >= 0.93
+    # Skewed ones less often: 0.89, 0.90 and 0.92 of the time.
+    assert covered(random.exponential(size=(4000, n)), 1) == pytest.approx(
+        {5: 0.886, 8: 0.897, 19: 0.918}[n], abs=0.015
+    )

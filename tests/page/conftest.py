@@ -38,7 +38,7 @@ def until(page, condition):
 def example(tmp_path_factory):
     config, ascents = write_set(tmp_path_factory.mktemp("page"))
     gallery.run(config)
-    by_place = {(a.settings.view, a.settings.epsilon, a.settings.target): a for a in ascents}
+    by_place = {(a.settings.view.label, a.settings.epsilon, a.settings.target): a for a in ascents}
     return f"file://{config.out}", by_place
 
 
@@ -88,4 +88,6 @@ def shown(page, name) -> np.ndarray:
 def expect(page, example, a, b=GAUSSIAN, epsilon=2.0, target=0, source=0, frame=3):
     for slot, view in (("a", a), ("b", b)):
         wanted = example[1][view, epsilon, CLASSES[target]].frames[frame, source]
-        assert (shown(page, f"canvas-{slot}") == wanted).all(), f"{slot} is not {view}"
+        end = time.monotonic() + 5  # walking back in the history takes its time
+        while not (shown(page, f"canvas-{slot}") == wanted).all():
+            assert time.monotonic() < end, f"{slot} is not {view}"

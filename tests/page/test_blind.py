@@ -32,8 +32,8 @@ def test_the_blind_test_shows_no_names_counts_right_and_gives_its_answers(open_p
 
     for slot, count in (("a", 3), ("b", 8)):
         low, high = proportion_confint(count, 11, method="wilson")
-        told = page.locator(f"#result [data-slot={slot}] td").all_inner_texts()
-        assert told == [str(count), f"{count / 11:.2f}", f"[{low:.3f}, {high:.3f}]"]
+        cells = page.locator(f"#result [data-slot={slot}] td").all_inner_texts()
+        assert cells == [str(count), f"{count / 11:.2f}", f"[{low:.3f}, {high:.3f}]"]
     assert page.locator("#result [data-slot=n] td").first.inner_text() == "1"
 
     with page.expect_download() as download:

@@ -9,13 +9,8 @@ def experiment_targets(name):
 def targets(name):
     """Return the files that the experiment `name` is made of."""
     experiment, classes = EXPERIMENTS[name], [class_in_path(c) for c in shown_of(name)]
-    montages = ["headline", *(f"class={c}" for c in classes), f"ladder/class={classes[0]}"]
-    montages += [f"eps={e:g}" for e in experiment.ascend.epsilon]
-    montages += [f"animation/class={c}" for c in classes]
-    montages += ["synthesis"] if any(view.start != "images" for view in experiment.views) else []
-    montages += ["sweep"] if experiment.sweep else []
     certified = ["certified_accuracy"] if experiment.certified else []
-    figures = [*certified, "measures", "gradients", *(f"montage/{m}" for m in montages)]
+    figures = [*certified, "measures", "gradients", *montages_of(experiment, classes)]
     return [f"results/{name}/{path}" for path in (*(f"{f}.png" for f in figures), "align/summary.md", "index.html")]
 
 
@@ -74,48 +69,6 @@ def view_ascents(wildcards):
 def alignments(wildcards, suffix, start=True):
     """Return the measures (csv) of views, what tells how they were made (json), or their gradients (npz)."""
     return [f"results/{wildcards.experiment}/align/{view.path}.{suffix}" for view in views_of(wildcards, start)]
-
-
-def headline_ascents(wildcards):
-    """Return the ascents of the headline: every view and class shown at its epsilon."""
-    return ascents(wildcards, [headline_epsilon(wildcards)], shown_of(wildcards.experiment), views_of(wildcards))
-
-
-def synthesis_ascents(wildcards):
-    """Return the ascents with no source picture: every such view and class shown."""
-    views = views_of(wildcards, start=False)
-    if not views:
-        refuse(f"experiment {wildcards.experiment} has no view with `start: seeds` or `start: noise`")
-    return ascents(wildcards, [headline_epsilon(wildcards)], shown_of(wildcards.experiment), views)
-
-
-def epsilon_ascents(wildcards):
-    """Return the ascents of one epsilon: every view and class shown."""
-    experiment_of(wildcards)
-    return ascents(wildcards, [number_of(wildcards, "eps")], shown_of(wildcards.experiment), views_of(wildcards))
-
-
-def class_ascents(wildcards):
-    """Return the ascents of one class: every view and epsilon."""
-    return ascents(wildcards, experiment_of(wildcards).ascend.epsilon, [target_of(wildcards)], views_of(wildcards))
-
-
-def animated_ascents(wildcards):
-    """Return the ascents of one class at the headline's epsilon: every view."""
-    return ascents(wildcards, [headline_epsilon(wildcards)], [target_of(wildcards)], views_of(wildcards))
-
-
-def swept_ascents(wildcards):
-    """Return the ascents of the sweep: every view at every number of draws, towards its class."""
-    sweep = experiment_of(wildcards).sweep
-    if sweep is None:
-        refuse(f"experiment {wildcards.experiment} has no sweep: add `sweep` to it in config.yaml")
-    name = f"eps={headline_epsilon(wildcards):g}/class={class_in_path(sweep.target)}.npz"
-    return [
-        f"results/{wildcards.experiment}/ascend/{option.view.path}/draws={n}/{name}"
-        for option in sweep.views
-        for n in sweep.draws
-    ]
 
 
 def page_ascents(wildcards):

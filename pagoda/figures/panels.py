@@ -1,0 +1,110 @@
+"""Certified accuracy against radius, beside a panel for each measure of alignment of each view at one epsilon.
+
+Dots are means over images and bars their 95 % intervals, as the align summary has them.
+"""
+
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from pagoda.data.registry import MEASURES, WHITE_NOISE, Measure
+from pagoda.data.tables import read_table
+from pagoda.errors import BadInput
+from pagoda.figures.captions import values_of
+from pagoda.figures.certified import ENVELOPE
+from pagoda.figures.grid import caption_below
+from pagoda.figures.style import DPI, MARKERS, SIZES, TEXT_WIDTH, plt, view_colour
+from pagoda.figures.text import PLAIN, wrapped
+
+ACROSS = 3
+"""Panels beside each other."""
+
+
+def read_summary(path: Path, epsilon: float) -> pd.DataFrame:
+    """Return the rows of views that start from images, at `epsilon`. Raises BadInput where there are none."""
+    wanted = [f"{measure.column}{part}" for measure in MEASURES for part in ("", "_low", "_high")]
+    table = read_table(path, "align_summary", ("view", "model", "sigma", "start", "epsilon", "n", "flags", *wanted))
+    from_images = table[table.start == "images"]
+    found = from_images[np.isclose(from_images.epsilon, epsilon)]
+    if found.empty:
+        raise BadInput(
+            f"{path} has no view from images at ε = {epsilon:g}: it has {values_of(from_images.epsilon) or 'none'}"
+        )
+    return found.reset_index(drop=True)
+
+
+def draw_panels(rows: pd.DataFrame, certified: pd.DataFrame | None, epsilon: float) -> plt.Figure:
+    """Return the figure: to the left certified accuracy where there is any, to the right a panel a measure."""
+    down = ceil(len(MEASURES) / ACROSS)
+    height = 1.7 + down * 0.22 * len(rows) + 0.5
+    figure = plt.figure(figsize=(TEXT_WIDTH, height), dpi=DPI, layout="constrained")
+    taken = caption_below(figure, caption(rows, certified, epsilon))
+    figure.get_layout_engine().set(rect=(0, taken, 1, 1 - taken), w_pad=0.04, h_pad=0.04)
+    widths = (1,) if certified is None else (1, 2)
+    outer = figure.add_gridspec(1, len(widths), width_ratios=widths)
+    if certified is not None:
+        _draw_certified(figure.add_subplot(outer[0]), certified)
+    panels = outer[-1].subgridspec(down, ACROSS).subplots(sharey=True, squeeze=False).flat
+    for number, (measure, axes) in enumerate(zip(MEASURES, panels, strict=False)):
+        _draw_measure(axes, rows, measure)
+        axes.tick_params(axis="y", length=0, labelleft=number % ACROSS == 0)
+    for axes in panels:  # those left over
+        axes.set_axis_off()
+    return figure
+
+
+def _draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
+    """Draw a measure of each view, from top to bottom: a dot at its value, a bar over its interval if it has one."""
+    name = measure.column
+    if measure.reference is not None:
+        axes.axvline(measure.reference, color="#777777", linestyle="--", linewidth=0.8, zorder=1)
+    for y, row in rows.iterrows():
+        colour = view_colour(row.model, row.sigma)
+        interval = [row[f"{name}_low"], row[f"{name}_high"]]
+        known = bool(np.isfinite(interval).all())
+        if known:
+            axes.plot(interval, [y, y], color=colour, linewidth=1.6, zorder=2)
+        axes.plot([row[name]], [y], MARKERS[y % len(MARKERS)], color=colour, mfc=colour if known else "white", zorder=3)
+    axes.set(ylim=(len(rows) - 0.4, -0.6), yticks=range(len(rows)))
+    axes.set_yticklabels(["\n".join(wrapped(row.view, SIZES["note"], 240)) for row in rows.itertuples()], **PLAIN)
+    axes.set_title(measure.title, fontsize=SIZES["note"])
+    axes.grid(axis="y", visible=False)
+    axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+    axes.margins(x=0.12)
+
+
+def _draw_certified(axes: Axes, table: pd.DataFrame) -> None:
+    """Draw certified accuracy against radius: a curve a smoothed model, its band the 95 % interval over images."""
+    shown = table[table.model != ENVELOPE].astype({"sigma": float})
+    for number, ((model, sigma), curve) in enumerate(shown.groupby(["model", "sigma"], sort=False)):
+        curve = curve[: 1 + int((curve.accuracy > 0).to_numpy().nonzero()[0].max(initial=0)) + 1]
+        style = {"color": view_colour(model, sigma), "marker": MARKERS[number % len(MARKERS)], "markersize": 3}
+        axes.plot(curve.radius, curve.accuracy, label=f"{model}, σ = {sigma:g}", **style)
+        axes.fill_between(curve.radius, curve.low, curve.high, color=style["color"], alpha=0.15, linewidth=0)
+    axes.set(xlabel="L2 radius", ylim=(0, 1))
+    axes.set_title("certified accuracy", fontsize=SIZES["note"])
+    axes.set_xlim(left=0)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=1.6)
+
+
+def caption(rows: pd.DataFrame, certified: pd.DataFrame | None, epsilon: float) -> str:
+    """Return what is shown, with n, and what has no interval or is flagged."""
+    text = []
+    if certified is not None:
+        text.append(f"Left: bands are 95 % intervals over {values_of(certified.n)} test images.")
+    text.append(
+        f"{'Panels' if certified is None else 'Right'}: means over n = {values_of(rows.n)} images, ε = {epsilon:g}, "
+        "with 95 % intervals (Student's t) over images; the arrow points to better. Dashed: 0, and for high "
+        f"frequencies white noise, {WHITE_NOISE:.2f}; gain: of the chance that a judge sees the target class."
+    )
+    bare = [m.short for m in MEASURES if rows[[f"{m.column}_low", f"{m.column}_high"]].isna().any(axis=None)]
+    if bare:
+        text.append(f"A hollow dot without a bar has no interval: it is undefined ({', '.join(bare)}).")
+    flagged = [f"{row.view}: {row.flags}" for row in rows.itertuples() if row.flags]
+    if flagged:
+        text.append(f"Flagged: {'; '.join(flagged)}.")
+    return " ".join(text)

@@ -1,0 +1,206 @@
+"""The summary of the measures of every view: means over images with intervals, and which hypotheses hold.
+
+An image's value is the mean over its ascents (one a target class). Whether standard < smoothed holds is decided by the
+paired difference over the images of both views. All measures are decided at once, so each interval that decides has the
+coverage TOGETHER: by Bonferroni's inequality, all of them hold with 95 %.
+"""
+
+from dataclasses import dataclass
+from math import ceil, isnan, log2
+
+import numpy as np
+import pandas as pd
+
+from pagoda.data.alignments import Alignment
+from pagoda.data.registry import JUDGES, MEASURES, OTHERS, WHITE_NOISE, Measure
+from pagoda.maths.confidence import mean_interval
+
+TOGETHER = 1 - 0.05 / len(MEASURES)
+"""Coverage of each interval that decides."""
+ENOUGH = ceil(log2(2 / (1 - TOGETHER)))
+"""Images from which on a hypothesis is decided.
+
+From as many on, the sign test, which takes nothing for granted but that a difference is as likely as its negative where
+views do not differ, could decide as well: differences of one sign alone have the chance 2 / 2^n.
+"""
+LABELS = {judge.name: judge.label for judge in JUDGES}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is summarised, and how.
+
+    `epsilon` is that of the page, in pixel values, `gate` the split-half cosine below which N is called too small.
+    """
+
+    alignments: list[Alignment]
+    epsilon: float
+    gate: float
+
+    def table(self) -> pd.DataFrame:
+        """Return a row a view and epsilon: of each measure the mean, low, high and n, then what is flagged."""
+        radii = sorted({epsilon for one in self.alignments for epsilon in one.rows.epsilon})
+        return pd.DataFrame(
+            [self._row(one, e) for one in self.alignments for e in radii if (one.rows.epsilon == e).any()]
+        )
+
+    def page(self, table: pd.DataFrame) -> str:
+        """Return the page in Markdown; `table` is that of `table()`."""
+        shown = [row for _, row in table[table.epsilon == self.epsilon].iterrows()]
+        header = ["view", "images (ascents)", *(measure.heading for measure in (*MEASURES, *OTHERS))]
+        rows = [
+            [row.view, f"{row.n} ({row.ascents})", *(_cell(row, m.column) for m in (*MEASURES, *OTHERS))]
+            for row in shown
+        ]
+        draws = sorted({one.facts["draws"] for one in self.alignments if one.view.sigma > 0})
+        counts = f"Gradients from N = {', '.join(map(str, draws))} draws. " if draws else ""
+        flags = [f"- {row.view}: {row['flags']}" for row in shown if row["flags"]]
+        parts = [
+            "# Alignment",
+            f"ε = {self.epsilon:g}. Means over images, each the mean over its ascents; in brackets 95 % intervals over "
+            f"images (Student's t). {counts}An arrow points where the better values lie. White noise has a "
+            f"high-frequency fraction of {WHITE_NOISE:.2f}.",
+            _table(header, rows),
+            *(["Flags:\n\n" + "\n".join(flags)] if flags else []),
+            "## Does the hypothesis hold: standard < smoothed?",
+            f"Decided from {ENOUGH} images on, by {100 * TOGETHER:.1f} % intervals of the difference (Student's t): "
+            f"a wrong decision on any of the {len(MEASURES)} measures of a pair of views has a chance of 5 % "
+            "(Bonferroni).",
+            "\n".join(f"- {sentence}" for sentence in self.hypotheses()),
+            *self._controls(),
+            "## Judges",
+            _table(*self._judges()),
+        ]
+        return "\n\n".join(parts) + "\n"
+
+    def hypotheses(self) -> list[str]:
+        """Return one sentence a measure: whether standard, unsmoothed, is worse than Gaussian-trained, smoothed."""
+        standard, smoothed = self._of("standard", smoothed=False), self._of("gaussian", smoothed=True)
+        if not standard or not smoothed:
+            return ["Not tested: it takes a standard, unsmoothed view and a smoothed one of a Gaussian-trained model."]
+        sentences = []
+        for measure in MEASURES:
+            clauses = [
+                f"{self.verdict(standard[0], one, measure)} for {one.view.label}, against {standard[0].view.label}"
+                for one in smoothed
+            ]
+            sentences.append(f"{measure.name[0].upper()}{measure.name[1:]}: the hypothesis {'; it '.join(clauses)}.")
+        return sentences
+
+    def verdict(self, before: Alignment, after: Alignment, measure: Measure) -> str:
+        """Say what the paired differences of two views over the images of both mean for the hypothesis."""
+        found = self._difference(before, after, measure, TOGETHER)
+        mean, low, high, n = found
+        difference = f"smoothed − standard = {_said(found)}"
+        if n < ENOUGH:
+            few = f"{n} images are few; {difference}" if n > 1 else f"the interval is undefined with n = {n}"
+            return f"is not decided ({few})"
+        if weak := self._weakness(before, after, measure):
+            return f"is not decided ({weak}; {difference})"
+        if isnan(low):
+            return f"is not decided (no spread to decide by; {difference})"
+        if low <= 0 <= high:
+            return f"is not decided ({difference})"
+        return f"{'holds' if mean * measure.better > 0 else 'does not hold: the reverse does'} ({difference})"
+
+    def _row(self, one: Alignment, epsilon: float) -> dict:
+        images = one.by_image(epsilon)
+        row = {"view": one.view.label} | {key: one.facts[key] for key in ("model", "sigma", "start", "objective")}
+        row |= {"epsilon": epsilon, "n": len(images), "ascents": int((one.rows.epsilon == epsilon).sum())}
+        for measure in (*MEASURES, *OTHERS):
+            name = measure.column
+            found = mean_interval(images[name].to_numpy(float))
+            row |= dict(zip((name, f"{name}_low", f"{name}_high", f"{name}_n"), found, strict=True))
+        return row | {"flags": "; ".join(self._flags(one, row))}
+
+    def _flags(self, one: Alignment, row: dict) -> list[str]:
+        flags = []
+        if row["n"] == 1:
+            flags.append("one image: intervals are undefined")
+        elif row["n"] < ENOUGH:
+            flags.append(f"{row['n']} images are few: nothing is decided from fewer than {ENOUGH}")
+        for gate, which in (("split_half", ""), ("own_split_half", " of the own class")):
+            if row[gate] < self.gate:
+                below = f"split-half cosine{which} {row[gate]:.2f} < {self.gate:g}"
+                flags.append(f"N = {one.facts['draws']} is too small: {below}")
+        flags += [
+            f"judge {LABELS[name]}: below twice chance, accuracy {judge['accuracy']:.2f}"
+            for name, judge in one.facts["judges"].items()
+            if _weak(judge)
+        ]
+        circular = [judge.label for judge in JUDGES if one.view.start in judge.circular]
+        return flags + [f"judge {label}: left out, as {one.view.start} are drawn from such" for label in circular]
+
+    def _of(self, objective: str, *, smoothed: bool) -> list[Alignment]:
+        """Return what is of models of that objective, smoothed or not, ascending from images."""
+        wanted = objective, smoothed, "images"
+        return [
+            one for one in self.alignments if (one.facts["objective"], one.view.sigma > 0, one.view.start) == wanted
+        ]
+
+    def _controls(self) -> list[str]:
+        """Return the section on what smoothing and what training under noise do each: differences, a column a pair."""
+        pairs = []
+        for smoothed in self._of("gaussian", smoothed=True):
+            pairs += [(standard, smoothed) for standard in self._of("standard", smoothed=True)]
+            bare = self._of("gaussian", smoothed=False)
+            pairs += [(one, smoothed) for one in bare if one.view.model == smoothed.view.model]
+        standard = self._of("standard", smoothed=True)
+        pairs += [(before, after) for before in self._of("standard", smoothed=False) for after in standard]
+        if not pairs:
+            return []
+        rows = [[measure.heading, *(_said(self._difference(*pair, measure)) for pair in pairs)] for measure in MEASURES]
+        header = ["second minus first", *(f"{before.view.label} → {after.view.label}" for before, after in pairs)]
+        text = "The hypothesis changes training and smoothing at once. One at a time, over the images of both views, "
+        text += "with 95 % intervals each:"
+        return ["## Controls", text, _table(header, rows)]
+
+    def _difference(
+        self, before: Alignment, after: Alignment, measure: Measure, coverage: float = 0.95
+    ) -> tuple[float, float, float, int]:
+        first, second = (one.by_image(self.epsilon)[measure.column] for one in (before, after))
+        return mean_interval((second - first).to_numpy(float), coverage)
+
+    def _weakness(self, before: Alignment, after: Alignment, measure: Measure) -> str:
+        """Return why a measure of two views says nothing: its judge is too weak, or N too small; "" where it does."""
+        for one in (before, after):
+            judge = one.facts["judges"].get(measure.judge)
+            if judge and _weak(judge):
+                return f"judge {LABELS[measure.judge]} is below twice chance"
+            if measure.gate and one.by_image(self.epsilon)[measure.gate].mean() < self.gate:
+                return f"N is too small for {one.view.label}"
+        return ""
+
+    def _judges(self) -> tuple[list[str], list[list[str]]]:
+        from_images = [one for one in self.alignments if one.view.start == "images"]
+        rows = []
+        for name, judge in (from_images or self.alignments)[0].facts["judges"].items():
+            sources = f"{judge['sources_accuracy']:.3f} (n = {judge['sources_n']})" if "sources_n" in judge else "–"
+            held_out = f"{judge['accuracy']:.3f} [{judge['low']:.3f}, {judge['high']:.3f}], n = {judge['n']}"
+            usable = "below twice chance" if _weak(judge) else ""
+            rows.append([LABELS[name], held_out, sources, f"{judge['chance']:.3f}", usable])
+        return ["judge", "accuracy on held-out test images", "on the untouched sources", "chance", ""], rows
+
+
+def _weak(judge: dict) -> bool:
+    return judge["accuracy"] < 2 * judge["chance"]
+
+
+def _said(found: tuple[float, float, float, int]) -> str:
+    mean, low, high, n = found
+    if n < 2:
+        return f"undefined, n = {n}"
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}], n = {n}" if low < high else f"{mean:+.3f} on each image, n = {n}"
+
+
+def _cell(row: pd.Series, column: str) -> str:
+    value, low, high, n = (row[f"{column}{suffix}"] for suffix in ("", "_low", "_high", "_n"))
+    if np.isnan(value):
+        return "–"
+    interval = f"[{low:.3f}, {high:.3f}]" if np.isfinite(low) else "[undefined]" if n < 2 else "on each"
+    return f"{value:.3f} {interval}" + ("" if n == row["n"] else f" (n = {n})")
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

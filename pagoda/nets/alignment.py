@@ -1,0 +1,217 @@
+"""The measures of a view, image by image: those of gradients at the sources, of the changes, and of the judges."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pagoda.data.ascents import Ascent, Settings, read_sources
+from pagoda.data.dataset import Split
+from pagoda.data.means import class_means
+from pagoda.data.registry import JUDGES, MEASURES
+from pagoda.errors import BadInput
+from pagoda.log import logger
+from pagoda.maths.alignment import FORMULAS, radial_spectrum
+from pagoda.maths.ascent import log_score_and_gradient
+from pagoda.maths.ball import cosine, norms
+from pagoda.maths.confidence import interval
+from pagoda.nets.judges import Judges, fit_judges, shrunk
+from pagoda.nets.model import Loaded
+
+SHOWN = 4
+"""How many images' gradients are kept to be shown."""
+
+
+@dataclass(frozen=True)
+class ViewSources:
+    """The sources of a view that have a class, each once, by number, and what else all its files are needed for.
+
+    `images` is [n, C, H, W] in [0, 1], `index` and `label` are int64 [n]; `targets` are the names of target classes;
+    `settings` are the first file's, and `shape` is [C, H, W].
+    """
+
+    settings: Settings
+    shape: tuple[int, ...]
+    targets: frozenset[str]
+    images: Tensor
+    index: Tensor
+    label: Tensor
+
+
+def read_view_sources(paths: tuple[Path, ...], model_hash: str, sigma: float) -> ViewSources:
+    """Read what the ascents of a view start from, a file at a time.
+
+    Raises:
+        BadInput: where there are none, or one is of another model, sigma or start than the others.
+
+    """
+    if not paths:
+        raise BadInput("no ascents: the measures of a view need at least one that the ascend step wrote")
+    first, targets, found = read_sources(paths[0]), set(), {}
+    for path in paths:
+        read = read_sources(path)
+        settings = read.settings
+        if settings.model_hash != model_hash:
+            raise BadInput(f"{path} is of the model {settings.model_hash}, but the model given is {model_hash}")
+        if (settings.sigma, settings.start) != (sigma, first.settings.start):
+            raise BadInput(
+                f"{path} is of another view ({settings.view.label}) than sigma {sigma:g} from {first.settings.start}"
+            )
+        targets.add(settings.target)
+        for index, label, picture in zip(read.index.tolist(), read.label.tolist(), read.source, strict=True):
+            if label >= 0:
+                found.setdefault((index, label), picture.copy())  # not a view, which would keep the whole file's
+    keys, shape = sorted(found), first.source.shape[1:]
+    images = torch.from_numpy(np.stack([found[key] for key in keys])) if keys else torch.zeros(0, *shape)
+    index, label = torch.tensor(keys, dtype=torch.int64).reshape(-1, 2).unbind(dim=1)
+    return ViewSources(first.settings, shape, frozenset(targets), images, index, label)
+
+
+class Gradients:
+    """The measures of a view's gradients at the sources; those of a target are computed once, whatever the epsilons."""
+
+    def __init__(self, model: Loaded, train: Split, sources: ViewSources, *, draws: int, batch: int, seed: int):
+        """Take the mean of each class: of all, or, where pictures are files, of those that the ascents name.
+
+        Args:
+            model: whose gradients; they are computed where its network is.
+            train: training split, for the means.
+            sources: of the view.
+            draws: N, noise draws of a gradient.
+            batch: noisy images at once.
+            seed: of the noise.
+
+        """
+        self.classifier, self.classes, self.shape = model.classifier, model.identity.classes, sources.shape
+        self.device = next(model.classifier.parameters()).device
+        self.shared = {"sigma": sources.settings.sigma, "draws": draws, "batch": batch}
+        self.key = (seed, "align", sources.settings.sigma)
+        named = sources.targets | {self.classes[k] for k in sources.label.tolist()}
+        everything = train.pixels is not None or len(named) < 2
+        self.numbers = [k for k, name in enumerate(self.classes) if everything or name in named]
+        self.means = class_means(train, self.numbers).to(self.device)
+        self.known: dict[str, dict[str, np.ndarray]] = {}
+        self.images, self.index, self.label = sources.images.to(self.device), sources.index, sources.label
+        self.gradient, self.own = torch.zeros_like(self.images), {}
+        if len(self.images):
+            self.gradient, agreement = self._halves(self.images, self.label.to(self.device), "own class")
+            found = {"own_split_half": agreement} | _measures("own", self.gradient, self.images)
+            pairs = list(zip(self.index.tolist(), self.label.tolist(), strict=True))
+            self.own = {name: dict(zip(pairs, values.tolist(), strict=True)) for name, values in found.items()}
+
+    def towards(self, ascent: Ascent) -> dict[str, np.ndarray]:
+        """Return the measures of gradients at an ascent's sources: its target's and their own class's, each [K]."""
+        target = ascent.settings.target
+        if target not in self.known:
+            x = torch.from_numpy(ascent.source).to(self.device)
+            classes = torch.full((len(x),), self.classes.index(target), device=self.device)
+            places = torch.full_like(classes, self.numbers.index(self.classes.index(target)))
+            gradient, agreement = self._halves(x, classes, target)
+            found = {"split_half": agreement} | _measures("target", gradient, x, self.means, places)
+            self.known[target] = {name: values.cpu().numpy() for name, values in found.items()}
+        sources = list(zip(ascent.index.tolist(), ascent.label.tolist(), strict=True))
+        own = {
+            name: np.array([self.own.get(name, {}).get(source, np.nan) for source in sources])
+            for name in ("own_split_half", *(measure.column for measure in MEASURES if measure.of == "own"))
+        }
+        return self.known[target] | own
+
+    def own_class(self, facts: dict) -> dict[str, np.ndarray]:
+        """Return gradients of the first images' own classes, the spectrum of all, and `facts` in JSON as settings."""
+        if not len(self.images):
+            empty = np.zeros((0, *self.shape), np.float32)
+            shown = {"image": empty, "gradient": empty, "frequency": np.zeros(0), "spectrum": np.zeros(0)}
+        else:
+            frequency, power = radial_spectrum(self.gradient)
+            shown = {"image": self.images[:SHOWN].cpu().numpy(), "gradient": self.gradient[:SHOWN].cpu().numpy()}
+            shown |= {"frequency": frequency.cpu().numpy(), "spectrum": power.nanmean(dim=0).cpu().numpy()}
+        shown |= {"index": self.index[:SHOWN].numpy(), "label": self.label[:SHOWN].numpy()}
+        settings = json.dumps(facts | {"images": len(self.images)}, ensure_ascii=False)
+        return shown | {"settings": np.array(settings)}
+
+    def _halves(self, x: Tensor, classes: Tensor, name: str) -> tuple[Tensor, Tensor]:
+        """Return an estimate of each gradient, and its cosine with a second one, [B]; NaN where one has length 0."""
+        first, second = (
+            log_score_and_gradient(self.classifier, x, classes, key=(*self.key, name, half), **self.shared)[1]
+            for half in ("first", "second")
+        )
+        return first, cosine(first, second).masked_fill((norms(first) == 0) | (norms(second) == 0), torch.nan)
+
+
+def _measures(of: str, *given: Tensor) -> dict[str, Tensor]:
+    """Return the measures of gradients or changes by column, each [B]."""
+    return {measure.column: FORMULAS[measure.column](*given) for measure in MEASURES if measure.of == of}
+
+
+def judges_of(test: Split, sources: ViewSources, *, fit: int, held_out: int, seed: int) -> tuple[Judges, dict]:
+    """Fit the judges; return them and, by name, their accuracy on held-out test images and on the sources.
+
+    Args:
+        test: test split; judges never see its first images, which ascents start from.
+        sources: of the view.
+        fit: how many of the last test images they are fitted on.
+        held_out: how many before those tell their accuracy.
+        seed: of the judges.
+
+    Raises:
+        BadInput: where the images do not suffice, or are of too few classes.
+
+    """
+    end, first_fit = len(test), len(test) - fit
+    first_held_out = first_fit - held_out
+    of_images = sources.settings.start == "images"
+    last = int(sources.index.max()) if of_images else -1
+    if first_held_out <= last:
+        raise BadInput(
+            f"judge_fit is {fit} and judge_held_out {held_out}: of {end} test images they take those from "
+            f"#{first_held_out} on, but sources reach #{last}; lower them to {end - last - 1} together"
+        )
+    found, counts = test.labels[first_fit:].unique(return_counts=True)
+    if len(found) < 2 or counts.min() < 2:
+        raise BadInput(
+            f"judge_fit is {fit}: the last {fit} test images have {len(found)} classes, one of them "
+            f"{int(counts.min())} times; judges need 2 classes at least, and 2 images of each"
+        )
+    judges = fit_judges(_small(test, first_fit, end), test.labels[first_fit:], seed)
+    pictures, labels = _small(test, first_held_out, first_fit), test.labels[first_held_out:first_fit].numpy()
+    facts = {}
+    for name in (judge.name for judge in JUDGES):
+        hits, n = int((judges.see(name, pictures) == labels).sum()), len(labels)
+        low, high = interval(hits, n)
+        chance = 1 / len(test.description.classes)
+        facts[name] = {"accuracy": hits / n, "low": low, "high": high, "n": n, "chance": chance}
+        if of_images:
+            seen = judges.see(name, sources.images) == sources.label.numpy()
+            facts[name] |= {"sources_accuracy": float(seen.mean()), "sources_n": len(seen)}
+        logger.info("judge %s: accuracy %.3f on %d held-out test images", name, hits / n, n)
+    return judges, facts
+
+
+def _small(test: Split, first: int, end: int) -> Tensor:
+    """Return test images as judges see them at most, never more than a part of them at once in full."""
+    return torch.cat([shrunk(part) for part in test.parts(torch.arange(first, end))])
+
+
+def rows_of(ascent: Ascent, gradients: Gradients, judges: Judges) -> Iterator[dict]:
+    """Yield a row a source of an ascent: what it is of, its measures, and what judges see before and after."""
+    settings, classes = ascent.settings, ascent.settings.classes
+    source, end = torch.from_numpy(ascent.source), torch.from_numpy(ascent.end)
+    measured = {name: getattr(ascent, name) for name in ("p_before", "p_after", "norm")} | gradients.towards(ascent)
+    measured |= {name: values.numpy() for name, values in _measures("change", end - source).items()}
+    seen = {
+        f"{judge.name}_{when}": [classes[k] for k in judges.see(judge.name, pictures)]
+        if settings.start not in judge.circular
+        else [""] * len(source)
+        for judge in JUDGES
+        for when, pictures in (("before", source), ("after", end))
+    }
+    shared = {"view": settings.view.label}
+    shared |= {name: getattr(settings, name) for name in ("model", "sigma", "start", "epsilon", "target")}
+    for k, number in enumerate(ascent.index):
+        label = classes[ascent.label[k]] if ascent.label[k] >= 0 else ""
+        row = shared | {"index": int(number), "label": label}
+        yield row | {name: float(values[k]) for name, values in measured.items()} | {n: s[k] for n, s in seen.items()}

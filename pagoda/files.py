@@ -1,6 +1,7 @@
 """Files that are either whole or not there: written beside their place, then renamed."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,6 +47,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write `content` to `path` in UTF-8, whole or not at all. Raises BadInput as `replacing` does."""
     write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write `content` to `path` in JSON, whole or not at all. Raises BadInput as `replacing` does."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def file_hash(path: Path) -> str:

@@ -47,7 +47,7 @@ def import_checkpoint(
     options = {"name": architecture} if isinstance(architecture, str) else dict(architecture)
     names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
     shift, scale = normalisation(path, found, tuple(mean), tuple(std), channels)
-    network = fit(Path(path), weights, options.pop("name"), len(names), channels, **options)
+    network = fit(Path(path), weights, options, len(names), channels)
     fold_batch_norms(network.eval())
     return BaseClassifier(network, shift, scale, names).eval().requires_grad_(False).to(device)
 

@@ -4,7 +4,6 @@ Writes a table (.csv, a row an ascent) of the measures in pagoda/data/registry.p
 with their radial spectra (.npz). Means and intervals over images are `align_summary`'s.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from pagoda.data.ascents import read_ascent
 from pagoda.data.dataset import Split
 from pagoda.data.tables import FORMAT
 from pagoda.device import pick_device
-from pagoda.files import replacing, write_text
+from pagoda.files import replacing, write_json, write_text
 from pagoda.log import Progress
 from pagoda.memory import MicroBatch
 from pagoda.nets.alignment import Gradients, judges_of, read_view_sources, rows_of
@@ -65,7 +64,7 @@ def run(config: Config) -> pd.DataFrame:
         np.savez_compressed(beside, **gradients.own_class(facts))
     facts |= {"start": first.start, "objective": first.objective, "judges": accuracies, "data": first.data}
     facts |= {"code": fingerprint("steps.align")}
-    write_text(config.out.with_suffix(".json"), json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    write_json(config.out.with_suffix(".json"), facts)
     return table
 
 

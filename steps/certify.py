@@ -18,7 +18,7 @@ import torch
 from pagoda.data.dataset import Split
 from pagoda.device import pick_device
 from pagoda.errors import BadInput
-from pagoda.files import write_text
+from pagoda.files import write_json
 from pagoda.log import Progress, logger
 from pagoda.maths.certification import RADII, Count, Rule
 from pagoda.maths.smoothing import Work, count_votes
@@ -74,7 +74,7 @@ def _run(config: Config, rule: Rule) -> Path:
                 progress.advance()
     except OSError as error:
         raise BadInput(f"cannot write {partial}: {error.strerror} (its whole rows are kept for the next run)") from None
-    write_text(config.out.with_suffix(".json"), json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    write_json(config.out.with_suffix(".json"), facts)
     partial.replace(config.out)
     return config.out
 
@@ -153,15 +153,19 @@ def _is_made(out: Path, facts: dict, identity: str) -> bool:
 
 
 def _facts(config: Config, rule: Rule, model: Loaded, test: Split, device: torch.device) -> dict:
-    return config.values(leave_out=("data", "out")) | {
-        "model": config.model.parent.name,
-        "model_hash": model.hash,
-        "looks": [look for look, _ in rule.schedule],
-        "device": device.type,
-        "precision": model.identity.precision,
-        "data": test.description.fingerprint,
-        "code": fingerprint("steps.certify"),
-    }
+    looks = {"looks": [look for look, _ in rule.schedule]} if rule.mode == "grid" else {}
+    return (
+        config.values(leave_out=("data", "out"))
+        | looks
+        | {
+            "model": config.model.parent.name,
+            "model_hash": model.hash,
+            "device": device.type,
+            "precision": model.identity.precision,
+            "data": test.description.fingerprint,
+            "code": fingerprint("steps.certify"),
+        }
+    )
 
 
 def _rule(config: Config) -> Rule:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from pagoda.errors import BadInput
-from pagoda.files import write_text
+from pagoda.files import write_json, write_text
 from pagoda.options import Options, option
 from pagoda.run.command import main
 
@@ -40,7 +40,7 @@ def run(config: Config) -> Path:
     expected = [f"{k}/{len(shards)}" for k in range(1, len(shards) + 1)]
     if not shards or sorted(shards) != sorted(expected) or len(headers) != 1:
         raise BadInput(f"the tables are shards {', '.join(shards) or 'none'}: all of {', '.join(expected)} are needed")
-    write_text(config.out.with_suffix(".json"), json.dumps(facts[0], indent=1, ensure_ascii=False) + "\n")
+    write_json(config.out.with_suffix(".json"), facts[0])
     write_text(config.out, "".join([*headers, *(line for _, line in sorted(rows))]))
     return config.out
 

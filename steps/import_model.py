@@ -4,14 +4,13 @@ The normalisation is part of the base classifier, and most files lack it: a wron
 is measured here, clean and under the noise of the model's objective, on the first test images.
 """
 
-import json
 from pathlib import Path
 
 import torch
 
 from pagoda.data.dataset import Split
 from pagoda.device import pick_device, pick_precision
-from pagoda.files import write_text
+from pagoda.files import write_json, write_text
 from pagoda.log import logger
 from pagoda.nets.evaluation import accuracies
 from pagoda.nets.importers import fit, normalisation, read_checkpoint
@@ -56,7 +55,7 @@ def run(config: Config) -> dict:
     summary = {"imported": str(config.file), "format": config.format, "mean": mean, "std": std}
     summary |= _accuracies(config, test, objective, device)
     write_text(config.out.with_name("history.csv"), "epoch\n")  # it was not trained here
-    write_text(config.out.with_name("summary.json"), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    write_json(config.out.with_name("summary.json"), summary)
     return summary
 
 

@@ -5,14 +5,13 @@ chance of at most alpha, or it abstains. On each image as it is, and on the imag
 base classifier met it in training; beside them what the base classifier says of both.
 """
 
-import json
 from itertools import product
 from pathlib import Path
 
 from pagoda.data.dataset import Split
 from pagoda.device import pick_device
 from pagoda.errors import BadInput
-from pagoda.files import write_text
+from pagoda.files import write_json, write_text
 from pagoda.log import Progress, logger
 from pagoda.maths.certification import ABSTAIN
 from pagoda.maths.confidence import interval
@@ -88,7 +87,7 @@ def run(config: Config) -> dict:
     for row, view in product(rows, VIEWS):
         poll = polls[row[0], view]
         row += [poll.prediction, poll.p_value, base[row[0], view]]
-    write_text(config.out.with_suffix(".json"), json.dumps(facts, indent=1, ensure_ascii=False) + "\n")
+    write_json(config.out.with_suffix(".json"), facts)
     write_text(config.out, "".join("\t".join(map(str, row)) + "\n" for row in [header, *rows]))
     return facts
 

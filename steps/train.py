@@ -24,7 +24,7 @@ import torch
 from pagoda.data.batches import Augmentation, epoch_order, stream
 from pagoda.data.dataset import Split
 from pagoda.device import pick_device, pick_precision
-from pagoda.files import write_text
+from pagoda.files import write_json, write_text
 from pagoda.log import Progress, logger
 from pagoda.nets.evaluation import accuracies
 from pagoda.nets.group import Group, joined
@@ -89,7 +89,7 @@ def _run(config: Config, group: Group) -> dict:
     if group.leads:
         save_model(config.out, training.classifier.network, identity)
         write_text(config.out.with_name("history.csv"), _table(training.history))
-        write_text(config.out.with_name("summary.json"), json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+        write_json(config.out.with_name("summary.json"), summary)
         # The last one stays: should these files be lost or half written, the same command makes them again in seconds.
         for other in set(checkpoint.parent.glob("*.checkpoint")) - {checkpoint}:
             other.unlink()

@@ -82,6 +82,11 @@ def run_step(step: str, *flags: object, cwd: Path = ROOT, **kwargs) -> subproces
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, **kwargs)
 
 
+def changed(options: Options, **changes) -> Options:
+    """Return a step's options with some of them changed."""
+    return type(options).model_validate(options.model_dump(by_alias=True) | changes)
+
+
 def flags(options: Options) -> list[str]:
     """Return the flags of a step's command line that say the same as its options."""
     words = []

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 import weakref
 
@@ -13,7 +12,7 @@ from pagoda.errors import BadInput
 from pagoda.nets.judges import fit_judges
 from pagoda.nets.model import load_model
 from steps import align, ascend
-from tests.conftest import write_model
+from tests.conftest import changed, write_model
 
 
 def ascents(model, dataset, folder, sigma=0.5, start="images", targets=("3", "7"), radii=(1.0, 2.0), images=4):
@@ -63,7 +62,7 @@ def test_a_row_an_ascent_with_what_can_be_told_from_its_file(asked, dataset):
 
 
 def test_smoothed_measures_agree_with_many_draws_of_a_plain_loop(asked, dataset):
-    table = align.run(dataclasses.replace(asked, draws=1024))
+    table = align.run(changed(asked, draws=1024))
     ascent, train = read_ascent(asked.ascents[0]), Split(dataset, "train")
     base = load_model(asked.model, torch.device("cpu")).classifier
     means = torch.stack([train.images(torch.nonzero(train.labels == k).flatten()).mean(dim=0) for k in range(10)])
@@ -81,7 +80,7 @@ def test_smoothed_measures_agree_with_many_draws_of_a_plain_loop(asked, dataset)
 
 def test_unsmoothed_gradients_are_those_of_the_base_classifier(asked, dataset, tmp_path):
     files = ascents(asked.model, dataset, tmp_path, sigma=0.0, radii=(1.0,))
-    table = align.run(dataclasses.replace(asked, ascents=files, sigma=0.0))
+    table = align.run(changed(asked, ascents=files, sigma=0.0))
     assert np.allclose(table.split_half, 1)
     ascent, train = read_ascent(files[1]), Split(dataset, "train")
     x = torch.from_numpy(ascent.source).requires_grad_(True)
@@ -114,7 +113,7 @@ def test_the_facts_say_how_good_the_judges_are_on_pictures_that_nobody_saw(asked
 def test_seeds_have_no_circular_judge_and_noise_no_class_of_its_own(asked, dataset, tmp_path):
     for start in ("seeds", "noise"):
         files = ascents(asked.model, dataset, tmp_path, start=start, radii=(2.0,))
-        table = align.run(dataclasses.replace(asked, ascents=files))
+        table = align.run(changed(asked, ascents=files))
         assert (table.qda_after == "").all() == (start == "seeds") and (table.knn_after != "").all()
         assert table.saliency.isna().all() == (start == "noise")
         assert "sources_n" not in json.loads(asked.out.with_suffix(".json").read_text())["judges"]["knn"]
@@ -128,7 +127,7 @@ def test_the_same_config_gives_the_same_files_whatever_the_batch(asked):
     first = files()
     align.run(asked)
     assert files() == first
-    small = align.run(dataclasses.replace(asked, batch=5))
+    small = align.run(changed(asked, batch=5))
     assert np.allclose(small.contrastive, pd.read_csv(asked.out).contrastive, atol=1e-3)
 
 
@@ -156,8 +155,7 @@ def test_what_does_not_belong_together_is_refused(asked, dataset, tmp_path):
         ({"ascents": asked.ascents + unsmoothed}, r"is of another view \(gaussian-0.5, unsmoothed\)"),
         ({"judge_fit": 300}, "judge_fit is 300 and judge_held_out 100: of 359 test images"),
         ({"judge_fit": 5}, "judge_fit is 5: the last 5 test images have . classes, one of them 1 times"),
-        ({"draws": 0}, "draws is 0: must be at least 1"),
     ):
         with pytest.raises(BadInput, match=said):
-            align.run(dataclasses.replace(asked, **changes))
+            align.run(changed(asked, **changes))
     assert not asked.out.exists()

@@ -14,6 +14,7 @@ from pagoda.data.ascents import Ascent, Settings, write_ascent
 from pagoda.errors import BadInput
 from pagoda.page.build import gather, sheet
 from steps import gallery
+from tests.conftest import changed
 
 CLASSES = ("cat & dog", 'a/b "quoted", 1', "<script>window.hacked = 1</script>", "猫 nan%20#&=")
 VIEWS = (("standard", 0.0, "images"), ("adversarial-1", 0.0, "images"), ("gaussian-0.5", 0.5, "images"),
@@ -33,7 +34,7 @@ def made_ascent(model, sigma, start, epsilon, target, side=8, channels=3) -> Asc
     settings = Settings(
         model=model, model_hash=f"hash-{model}", objective=model.partition("-")[0], sigma=sigma, target=target,
         epsilon=epsilon, step=epsilon / 10, steps=STEPS, draws=16 if sigma else 1, check_draws=64 if sigma else 1,
-        seed=7, classes=CLASSES, device="cpu", data="data", code="code", start=start,
+        seed=7, classes=CLASSES, device="cpu", data="data", code="code", start=start, options={},
     )  # fmt: skip
     p_path = rng.uniform(0, 1, (STEPS, SOURCES)).astype(np.float32)
     return Ascent(
@@ -145,7 +146,7 @@ def test_sheets_are_exact_up_to_64_pixels_and_small_above(side):
 
 def test_fewer_frames_keep_the_first_and_the_last(example):
     config, _ = example
-    data = gathered(dataclasses.replace(config, frames=2, sources=1, measures=(), certified=()))
+    data = gathered(changed(config, frames=2, sources=1, measures=(), certified=()))
     assert {tuple(ascent["frame_steps"]) for ascent in data["ascents"]} == {(0, 9)}
     assert data["ascents"][0]["measures"] == [None] and data["certified"] == []
 
@@ -194,7 +195,7 @@ def test_a_large_page_says_what_to_lower(example, monkeypatch, caplog):
 )  # fmt: skip
 def test_bad_input_is_one_line_and_leaves_no_page(example, tmp_path, changes, said):
     config = dataclasses.replace(example[0], **changes(example[0]))
-    config = dataclasses.replace(config, out=tmp_path / "index.html")
+    config = changed(config, out=tmp_path / "index.html")
     with pytest.raises(BadInput, match=said) as caught:
         gallery.run(config)
     assert "\n" not in str(caught.value) and not config.out.exists()
@@ -209,7 +210,7 @@ def test_ascents_of_another_dataset_or_model_are_refused(example, tmp_path, chan
     settings = dataclasses.replace(ascents[1].settings, **changes)
     write_ascent(tmp_path / "odd.npz", dataclasses.replace(ascents[1], settings=settings))
     with pytest.raises(BadInput, match=said):
-        gallery.run(dataclasses.replace(config, ascents=(config.ascents[0], tmp_path / "odd.npz")))
+        gallery.run(changed(config, ascents=(config.ascents[0], tmp_path / "odd.npz")))
 
 
 def test_an_unmeasured_picture_is_named(example, tmp_path):
@@ -217,4 +218,4 @@ def test_an_unmeasured_picture_is_named(example, tmp_path):
     table = pd.read_csv(config.measures[0], keep_default_na=False)
     table.drop(index=1).to_csv(tmp_path / "less.csv", index=False)
     with pytest.raises(BadInput, match=r"no measures of standard, unsmoothed, ε = 1, class 'cat & dog', image #1"):
-        gathered(dataclasses.replace(config, measures=(tmp_path / "less.csv",)))
+        gathered(changed(config, measures=(tmp_path / "less.csv",)))

@@ -27,7 +27,7 @@ def invented(number: int = 0, start: str = "images", **changes) -> Ascent:
     settings = Settings(
         model="gaussian-0.5", model_hash=f"{number:012x}", objective="gaussian", sigma=0.5, target="3", epsilon=2.0,
         step=0.2, steps=30, draws=16, check_draws=256, seed=7, classes=tuple("0123456789"), device="cpu", data="",
-        code="", start=start,
+        code="", start=start, options={},
     )  # fmt: skip
     frames = draw.integers(0, 256, (FRAMES, SOURCES, 1, SIDE, SIDE), dtype=np.uint8)
     unit = draw.uniform(size=(3, SOURCES))

@@ -10,6 +10,8 @@ from pagoda.data.views import View
 from pagoda.errors import BadInput
 from pagoda.options import Ascend, Certify
 from pagoda.options.check import check_config, read_strictly, reference, schema
+from pagoda.options.faults import checked
+from steps import ascend, certify, predict, train
 from tests.conftest import ROOT
 
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -156,18 +158,18 @@ def test_what_is_written_out_and_what_is_left_out_are_the_same():
 
 
 def test_models_are_named_by_objective_and_value_or_as_they_say():
-    config = changed("models.5.name", "smooth")
-    config["defaults"]["ascend"]["views"][5]["model"] = "smooth"
+    config = changed("models.5.name", "deep")
+    config["defaults"]["ascend"]["views"][5]["model"] = "smoothadv-0.5-deep"
     config["experiments"].pop("cifar10")
     digits = check_config(config)["digits"]
     assert list(digits.model_by_name) == [
         "standard",
         "adversarial-1",
         *(f"gaussian-{s}" for s in (0.25, 0.5, 1)),
-        "smooth",
+        "smoothadv-0.5-deep",
     ]
     assert View("gaussian-1", 1) in digits.certified and View("standard", 0.25) in digits.certified
-    assert View("smooth", 0.5) in digits.certified
+    assert View("smoothadv-0.5-deep", 0.5) in digits.certified
 
 
 def test_published_figures_hang_on_the_pictures_not_on_a_name():
@@ -204,3 +206,28 @@ def test_options_import_nothing_heavy():
     code = "import sys, pagoda.options.check; print({'torch', 'numpy', 'scipy', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+PATHS = {"model": "m", "data": "d", "out": "o"}
+
+
+@pytest.mark.parametrize(
+    ("step", "given", "said"),
+    [
+        (certify, {"sigma": 0}, "sigma is 0: must be above 0"),
+        (certify, {"sigma": "nan"}, "sigma is nan: must be a finite number"),
+        (certify, {"sigma": 1, "alpha": 1}, "alpha is 1: must be below 1"),
+        (certify, {"sigma": 1, "radii": [-0.5]}, "radii.0 is -0.5: must be at least 0"),
+        (certify, {"sigma": 1, "looks": [200, 100]}, "looks are 200, 100: must increase from above 0 to n = 1000"),
+        (predict, {"sigma": 0}, "sigma is 0: must be above 0"),
+        (ascend, {"sigma": -1, "target": "3", "epsilon": 1}, "sigma is -1: must be at least 0"),
+        (ascend, {"sigma": 0, "target": "3", "epsilon": 0}, "epsilon is 0: must be above 0"),
+        (ascend, {"sigma": 0, "target": "3"}, "epsilon is missing"),
+        (ascend, {"sigma": 0, "target": "3", "epsilon": 1, "start": "x"}, "start is 'x': must be one of images, seeds"),
+        (train, {"architecture": {"name": "vgg"}, "model": {"objective": "standard"}}, "architecture.name is 'vgg'"),
+    ],
+)
+def test_steps_refuse_what_is_out_of_range(step, given, said):
+    paths = {name: path for name, path in PATHS.items() if name in step.Config.model_fields and name not in given}
+    ((_, line),) = checked(step.Config, paths | given)[1]
+    assert line.startswith(said)

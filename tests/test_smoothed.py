@@ -220,7 +220,7 @@ def test_montage_writes_a_figure(tmp_path):
 def test_a_checkpoint_is_ready_to_be_smoothed(tmp_path):
     from pagoda.nets.architectures import build_seeded
 
-    network = build_seeded(0, "fast_resnet", 3, 1, width=4).eval()
+    network = build_seeded(0, {"name": "fast_resnet", "width": 4}, 3, 1).eval()
     path, x = tmp_path / "c.pt", torch.rand(4, 1, 8, 8)
     torch.save({"state_dict": {f"1.{name}": value for name, value in network.state_dict().items()}}, path)
     asked = {"format": "locuslab", "architecture": {"name": "fast_resnet", "width": 4}, "channels": 1}

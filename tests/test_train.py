@@ -16,7 +16,7 @@ from pagoda.nets.model import load_model
 from pagoda.run.fingerprint import _parse
 from pagoda.run.lock import sole_writer
 from steps import train
-from tests.conftest import ROOT, flags, run_step
+from tests.conftest import ROOT, changed, flags, run_step
 
 SMALL = {
     "architecture": {"name": "fast_resnet", "width": 4},
@@ -55,7 +55,7 @@ def test_training_learns_and_says_how_well(trained):
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_interrupted_at_any_moment_it_ends_with_the_same_network(trained, tmp_path, how):
     whole, _ = trained
-    asked = whole.model_copy(update={"out": tmp_path / "m" / "model.safetensors", "checkpoint_seconds": 0.05})
+    asked = changed(whole, out=tmp_path / "m" / "model.safetensors", checkpoint_seconds=0.05)
     command = [sys.executable, "-m", "steps.train", *flags(asked)]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=_one_thread())
     until = time.monotonic() + 60
@@ -159,7 +159,7 @@ def test_pictures_that_are_files_train_with_worker_processes(tmp_path, folder):
     assert train.run(asked)["n"] == 16
     (folder / "train" / "dog" / "3.png").write_bytes(b"no picture")
     with pytest.raises(BadInput, match=r"^cannot read the picture .*dog/3\.png: [^\n]*$"):
-        train.run(asked.model_copy(update={"seed": 1}))
+        train.run(changed(asked, seed=1))
 
 
 def test_told_to_stop_with_all_its_workers_it_saves_the_step_that_it_is_at(tmp_path, folder):

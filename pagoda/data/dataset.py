@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pagoda.data.decode import centre_crop, centre_square, decode
 from pagoda.errors import BadInput
-from pagoda.files import replacing, write_text
+from pagoda.files import replacing, write_json
 
 TOGETHER = 2**24
 """Values of pictures in memory at once as floats, where many are looked at: 64 MB."""
@@ -76,7 +76,7 @@ def write_dataset(path: Path, splits: dict[str, Pictures], **facts) -> Descripti
                 digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
     sizes = {split: len(pictures.labels) for split, pictures in splits.items()}
     described = Description(**facts, **sizes, fingerprint=digest.hexdigest()[:12])
-    write_text(path, json.dumps(asdict(described), indent=1, ensure_ascii=False) + "\n")
+    write_json(path, asdict(described))
     return described
 
 

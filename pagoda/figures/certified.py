@@ -124,7 +124,7 @@ def compare(frame: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
     known = {(row.sigma, row.radius): row.accuracy for row in published.itertuples()}
     rows = []
     for row in frame.itertuples():
-        theirs = known.get((row.sigma, row.radius)) if row.model == f"gaussian-{row.sigma:g}" else None
+        theirs = known.get((row.sigma, row.radius)) if f"{row.model}-".startswith(f"gaussian-{row.sigma:g}-") else None
         if theirs is None:
             rows.append([nan] * len(names))
             continue

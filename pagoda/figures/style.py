@@ -76,7 +76,7 @@ def view_colour(model: str, sigma: float) -> str:
     The hue is that of the training objective, unsmoothed or smoothed; of several noise levels (of training, where there
     is one) the smaller is the lighter, and 0.5 has the hue itself.
     """
-    objective, _, value = model.partition("-")
+    objective, value, *_ = [*model.split("-", 2), ""]
     if objective not in VIEW_COLOURS:
         return COLOURS[-1]
     base = VIEW_COLOURS[objective][1 if sigma else 0]

@@ -1,8 +1,8 @@
 """Confidence bounds: of binomial proportions, exact (Clopper & Pearson 1934), of a difference of two, and of means."""
 
 import math
-
-import numpy as np
+from collections.abc import Iterable
+from statistics import fmean, stdev
 
 
 def lower_bound(successes: int, draws: int, alpha: float) -> float:
@@ -59,7 +59,7 @@ def difference_interval(first: tuple[int, int], second: tuple[int, int]) -> tupl
     return p1 - p2 - down, p1 - p2 + up
 
 
-def mean_interval(values: np.ndarray, coverage: float = 0.95) -> tuple[float, float, float, int]:
+def mean_interval(values: Iterable[float], coverage: float = 0.95) -> tuple[float, float, float, int]:
     """Return (mean, low, high, n) of `values`, NaN left out: Student's t interval (Student 1908).
 
     It covers the mean as often as it says where values are normal, and nearly so where they are symmetric. Of 8
@@ -67,18 +67,18 @@ def mean_interval(values: np.ndarray, coverage: float = 0.95) -> tuple[float, fl
     NaN where n < 2, or where all values are the same: they say nothing of how others vary.
 
     Args:
-        values: [n], e.g. one an image.
+        values: e.g. one an image.
         coverage: of the interval, in (0, 1).
 
     """
     from scipy.special import stdtrit  # imported late, as above
 
-    known = values[~np.isnan(values)]
+    known = [float(value) for value in values if not math.isnan(value)]
     n = len(known)
-    mean = float(known.mean()) if n else math.nan
-    if n < 2 or np.ptp(known) <= 1e-9 * np.abs(known).max():
+    mean = fmean(known) if n else math.nan
+    if n < 2 or max(known) - min(known) <= 1e-9 * max(map(abs, known)):
         return mean, math.nan, math.nan, n
-    half = float(stdtrit(n - 1, (1 + coverage) / 2) * known.std(ddof=1)) / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + coverage) / 2)) * stdev(known, mean) / math.sqrt(n)
     return mean, mean - half, mean + half, n
 
 

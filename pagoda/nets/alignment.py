@@ -19,6 +19,7 @@ from pagoda.maths.alignment import FORMULAS, radial_spectrum
 from pagoda.maths.ascent import log_score_and_gradient
 from pagoda.maths.ball import cosine, norms
 from pagoda.maths.confidence import interval
+from pagoda.maths.noise import Noise
 from pagoda.nets.judges import Judges, fit_judges, shrunk
 from pagoda.nets.model import Loaded
 
@@ -88,8 +89,8 @@ class Gradients:
         """
         self.classifier, self.classes, self.shape = model.classifier, model.identity.classes, sources.shape
         self.device = next(model.classifier.parameters()).device
-        self.shared = {"sigma": sources.settings.sigma, "draws": draws, "batch": batch}
-        self.key = (seed, "align", sources.settings.sigma)
+        sigma = sources.settings.sigma
+        self.noise = Noise(sigma, draws, batch, (seed, "align", sigma))
         named = sources.targets | {self.classes[k] for k in sources.label.tolist()}
         everything = train.pixels is not None or len(named) < 2
         self.numbers = [k for k, name in enumerate(self.classes) if everything or name in named]
@@ -136,7 +137,7 @@ class Gradients:
     def _halves(self, x: Tensor, classes: Tensor, name: str) -> tuple[Tensor, Tensor]:
         """Return an estimate of each gradient, and its cosine with a second one, [B]; NaN where one has length 0."""
         first, second = (
-            log_score_and_gradient(self.classifier, x, classes, key=(*self.key, name, half), **self.shared)[1]
+            log_score_and_gradient(self.classifier, x, classes, self.noise.keyed(name, half))[1]
             for half in ("first", "second")
         )
         return first, cosine(first, second).masked_fill((norms(first) == 0) | (norms(second) == 0), torch.nan)

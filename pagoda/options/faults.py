@@ -50,8 +50,16 @@ def _line(where: str, place: tuple, value: Any, said: str) -> str:
     if said.startswith("must "):
         for key in place:
             value = value[key]
-        return f"{path} is {value!r}: {said}" if isinstance(value, str) else f"{path} is {value}: {said}"
+        return f"{path} is {value if _is_number(value) else repr(value)}: {said}"
     return f"{path}: {said}" if path else said
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)  # a command line has numbers as strings
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _fault(kind: Any, value: Any, error: dict) -> tuple[tuple, str] | None:

@@ -49,7 +49,7 @@ class Import(Options):
 class Model(Options):
     """A model: its training objective, and what it has of its own beside the experiment."""
 
-    name: Name | None = option("in paths and figures (none: the objective and its sigma or epsilon)", None)
+    name: Name | None = option("what tells it from another of its objective and sigma or epsilon", None)
     architecture: Architecture | None = option("if not the experiment's", None)
     train: dict[str, Any] = option("options of train, if not the experiment's", {})
     checkpoint: Import | None = option("a published checkpoint, instead of a training", None, alias="import")
@@ -62,9 +62,9 @@ class Model(Options):
 
     @property
     def label(self) -> str:
-        """What paths and figures call the model: its name, or the objective and its sigma (else epsilon)."""
+        """What paths and figures call the model: its objective, sigma (else epsilon), and name where it has one."""
         values = [self.objective_values[key] for key in ("sigma", "epsilon") if key in self.objective_values][:1]
-        return self.name or "-".join([self.objective, *(f"{value:g}" for value in values)])
+        return "-".join([self.objective, *(f"{value:g}" for value in values), *filter(None, [self.name])])
 
 
 class Standard(Model):

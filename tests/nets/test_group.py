@@ -12,7 +12,7 @@ import torch
 
 from pagoda.nets.model import load_model
 from steps import train
-from tests.conftest import ROOT, run_step
+from tests.conftest import ROOT, changed, run_step
 from tests.nets.test_training import small_training, take_steps
 from tests.test_train import config, flags
 
@@ -57,7 +57,7 @@ def shared(dataset, tmp_path_factory):
 
 def test_a_training_in_two_processes_has_the_curve_of_one(shared, tmp_path):
     asked, said = shared
-    alone = asked.model_copy(update={"out": tmp_path / "m" / "model.safetensors"})
+    alone = changed(asked, out=tmp_path / "m" / "model.safetensors")
     summary = train.run(alone)
     one, two = (pd.read_csv(where.out.with_name("history.csv")) for where in (alone, asked))
     assert two.epoch.tolist() == one.epoch.tolist() and two.learning_rate.tolist() == one.learning_rate.tolist()
@@ -82,7 +82,7 @@ def interrupted(asked: train.Config) -> subprocess.Popen:
 
 def test_told_to_stop_all_save_at_the_same_step_and_go_on_to_the_same_network(shared, tmp_path):
     whole, _ = shared
-    asked = whole.model_copy(update={"out": tmp_path / "m" / "model.safetensors", "checkpoint_seconds": 0.05})
+    asked = changed(whole, out=tmp_path / "m" / "model.safetensors", checkpoint_seconds=0.05)
     process = interrupted(asked)
     process.terminate()
     status, said = finished(process)
@@ -94,7 +94,7 @@ def test_told_to_stop_all_save_at_the_same_step_and_go_on_to_the_same_network(sh
 
 def test_when_one_is_killed_all_end_and_the_same_command_goes_on_in_any_number(shared, tmp_path):
     whole, _ = shared
-    asked = whole.model_copy(update={"out": tmp_path / "m" / "model.safetensors", "checkpoint_seconds": 0.05})
+    asked = changed(whole, out=tmp_path / "m" / "model.safetensors", checkpoint_seconds=0.05)
     process = interrupted(asked)
     workers = psutil.Process(process.pid).children()
     assert len(workers) == 2

@@ -12,6 +12,7 @@ import torch
 from pagoda.errors import BadInput
 from pagoda.memory import MicroBatch, in_parts, is_out_of_memory, machine_memory
 from steps import align, ascend, certify, predict
+from tests.conftest import changed
 from tests.test_align import ascents
 
 WORDS = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12"
@@ -123,7 +124,7 @@ def test_tables_are_the_same_when_memory_runs_out(step, largest, model, dataset,
     )
     step.run(asked)
     small_device(step, largest)
-    other = asked.model_copy(update={"out": tmp_path / "halved.tsv"})
+    other = changed(asked, out=tmp_path / "halved.tsv")
     with caplog.at_level("WARNING", logger="pagoda"):
         step.run(other)
     assert "out of memory with 250 pictures at once: goes on with 125 (speed" in caplog.text
@@ -142,8 +143,8 @@ def test_ascents_and_their_measures_are_those_of_a_smaller_batch(model, dataset,
         model=model, data=dataset, ascents=ascents(model, dataset, tmp_path), out=tmp_path / "align.csv", sigma=0.5,
         draws=32, judge_fit=200, judge_held_out=100, batch=80,
     )  # fmt: skip
-    ascend.run(asked.model_copy(update={"batch": 20}))
-    align.run(measured.model_copy(update={"batch": 20}))
+    ascend.run(changed(asked, batch=20))
+    align.run(changed(measured, batch=20))
     files = asked.out, measured.out, measured.out.with_suffix(".npz")
     expected = [file.read_bytes() for file in files]
     for step in (ascend, align):

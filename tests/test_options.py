@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 
+import jsonschema
 import pytest
 import yaml
 
@@ -199,6 +200,10 @@ def test_what_yaml_says_wrongly_names_file_and_line(tmp_path, text, said):
 
 def test_the_schema_is_that_of_the_options():
     assert (ROOT / "workflow/schemas/config.schema.yaml").read_text() == schema()
+    validator = jsonschema.Draft202012Validator(yaml.safe_load(schema()))
+    assert not list(validator.iter_errors(CONFIG))
+    (error,) = validator.iter_errors(changed("certify.alpha", 2))
+    assert list(error.path)[-2:] == ["certify", "alpha"]
     assert re.search(r"check_draws +fresh draws for p_t before and after \(≥ 1; default 256\)", reference())
 
 

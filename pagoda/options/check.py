@@ -139,52 +139,59 @@ def _joint(said: str) -> str:
     return " " if said.startswith("is ") else ": "
 
 
-def schema() -> str:
-    """Return the JSON schema of config.yaml, in YAML. It requires nothing: `defaults` may have what a section lacks."""
+def _sections() -> dict:
+    """Return the JSON schemas of an experiment and its sections by name.
+
+    Nothing is required in them: `defaults` may have what a section lacks. Null is left out, as an option is.
+    """
     found = Sections.model_json_schema(by_alias=True)
-    known = found.pop("$defs")
-    experiment = {key: found[key] for key in ("type", "properties", "additionalProperties")}
-    known = {name: {k: v for k, v in one.items() if k != "required"} for name, one in known.items()}
-    reference = {"$ref": "#/$defs/Section"}
-    whole = _plain(
-        {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "description": "Of config.yaml. Made by `python -m pagoda.options.check --schema`.",
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {
-                "run": {"type": "array", "items": {"type": "string"}},
-                "defaults": reference,
-                "experiments": {"type": "object", "additionalProperties": reference},
-            },
-            "$defs": {"Section": experiment} | known,
-        }
-    )
-    return yaml.dump(whole, sort_keys=False, width=200, default_flow_style=None)
+    return _plain({"Experiment": {key: found[key] for key in ("type", "properties")}} | found["$defs"])
 
 
 def _plain(value: Any) -> Any:
-    """Return a schema without what no editor shows (titles, ours) and without null: an option is left out instead."""
     if isinstance(value, list):
         return [_plain(one) for one in value if one != {"type": "null"}]
     if not isinstance(value, dict):
         return value
-    kept = {k: _plain(v) for k, v in value.items() if not (k == "title" and isinstance(v, str)) and k != "speed"}
-    if kept.get("default", 0) in (None, []):
+    kept = {{"oneOf": "anyOf"}.get(k, k): _plain(v) for k, v in value.items() if k not in ("speed", "required")}
+    if isinstance(kept.get("title"), str):  # else an option of that name
+        del kept["title"]
+    if kept.get("default", 0) in (None, []) or isinstance(kept.get("default"), dict):  # those of a section stand there
         del kept["default"]
     return kept.pop("anyOf")[0] | kept if len(kept.get("anyOf", ())) == 1 else kept
+
+
+def schema() -> str:
+    """Return the JSON schema of config.yaml, from which editors complete: in YAML, a line an option."""
+    one = "{$ref: '#/$defs/Experiment'}"
+    lines = [
+        "# Of config.yaml. Made by `python -m pagoda.options.check --schema`.",
+        "$schema: https://json-schema.org/draft/2020-12/schema",
+        "type: object",
+        "additionalProperties: false",
+        "properties:",
+        "  run: {type: array, items: {type: string}}",
+        f"  defaults: {one}",
+        f"  experiments: {{type: object, additionalProperties: {one}}}",
+        "$defs:",
+    ]
+    for name, section in _sections().items():
+        lines += [f"  {name}:", f"    additionalProperties: {json.dumps(name == 'Factory')}", "    properties:"]
+        lines += [
+            f"      {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in section["properties"].items()
+        ]
+    return "\n".join(lines) + "\n"
 
 
 def reference() -> str:
     """Return every option of an experiment, a line each: its place, default, range and help."""
     lines = []
-    for name, section in Sections.model_json_schema(by_alias=True)["$defs"].items():
-        lines += ["", f"{name}: {section.get('description', '')}"]
-        for option, found in section.get("properties", {}).items():
-            kind = next((one for one in found.get("anyOf", ()) if one.get("type") != "null"), found)
-            choice = kind.get("enum", [kind["const"]] if "const" in kind else [])
-            bounds = [f"{word} {kind[key]:g}" for key, word in BOUNDS.items() if key in kind]
-            default = [f"default {json.dumps(found['default'])}"] if found.get("default") is not None else []
+    for name, section in _sections().items():
+        lines += ["", f"{name.removesuffix('Section').lower()}: {section.get('description', '')}"]
+        for option, found in section["properties"].items():
+            choice = found.get("enum", [found["const"]] if "const" in found else [])
+            bounds = [f"{word} {found[key]:g}" for key, word in BOUNDS.items() if key in found]
+            default = [f"default {json.dumps(found['default'])}"] if "default" in found else []
             notes = "; ".join([*([f"one of {', '.join(choice)}"] if choice else []), *bounds, *default])
             lines.append(f"  {option:<20} {found.get('description', '')}{f' ({notes})' if notes else ''}")
     return "\n".join(lines).strip()

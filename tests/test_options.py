@@ -136,14 +136,13 @@ def test_every_fault_is_said_at_once_and_each_once():
     ]
 
 
-def test_an_experiment_says_only_what_is_its_own():
-    own = {"dataset": {"kind": "digits", "size": 8}}
-    digits = CONFIG["experiments"]["digits"]
-    defaults = digits | {"ascend": digits["ascend"] | CONFIG["defaults"]["ascend"]}
-    (experiment,) = check_config({"defaults": defaults, "experiments": {"mine": own}}).values()
-    assert experiment.dataset.size == 8 and experiment.ascend.epsilon == (2, 4) and len(experiment.views) == 8
-    assert faults({"experiments": {"mine": own}}) == [
-        f"config.experiments.mine.{section} is missing" for section in ("architecture", "models", "ascend", "align")
+def test_an_experiment_says_only_what_is_its_own_as_the_readme_shows():
+    (shown,) = re.findall(r"```yaml\n(experiments:\n  pets:.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert shown.count("\n") == 6
+    pets = check_config(CONFIG | {"run": []} | yaml.safe_load(shown))["pets"]
+    assert pets.dataset.size == 64 and len(pets.models) == 6 and len(pets.views) == 8 and pets.headline_epsilon == 20
+    assert faults({"experiments": yaml.safe_load(shown)["experiments"]}) == [
+        f"config.experiments.pets.{section} is missing" for section in ("architecture", "models", "ascend.views")
     ]
 
 

@@ -3,7 +3,7 @@
     python -m pagoda.options.check            every option: default, range, help
     python -m pagoda.options.check --schema   the JSON schema, from which editors complete
 
-`defaults` holds what every experiment has that says nothing else: mappings are merged, lists and values replaced.
+`defaults` holds what every experiment has that says nothing else: sections are merged, all else is replaced.
 """
 
 import copy
@@ -98,8 +98,7 @@ def check_config(config: dict) -> dict[str, Experiment]:
             continue
         given = merged(defaults, own)
         found[name], faults = checked(Experiment, given, where)
-        # What is wrong in the defaults was said of them.
-        lines += [line for place, line in faults if _has(own, place) or not _has(defaults, place)]
+        lines += [line for place, line in faults if not _is_of_defaults(place, own, defaults)]  # it was said of them
         unsound = {place[0] for place, _ in faults}
         sections = vars(Sections.model_validate({k: v for k, v in given.items() if k not in unsound}))
         lines += [
@@ -117,13 +116,24 @@ def experiments_to_run(config: dict) -> list[str]:
 
 
 def merged(defaults: dict, own: dict) -> dict:
-    """Return `own` with what only `defaults` have: mappings are merged, all else is replaced."""
-    shared = {key: merged(defaults[key], own[key]) for key in defaults if _are_mappings(defaults[key], own.get(key))}
+    """Return `own` with what only `defaults` have: sections are merged, all else is replaced, as is an architecture."""
+    shared = {
+        key: merged(value, own[key])
+        for key, value in defaults.items()
+        if key != "architecture" and isinstance(value, dict) and isinstance(own.get(key), dict)
+    }
     return defaults | own | shared
 
 
-def _are_mappings(*values: Any) -> bool:
-    return all(isinstance(value, dict) for value in values)
+def _is_of_defaults(place: tuple, own: Any, defaults: Any) -> bool:
+    """Tell whether what stands at a place of the merged options comes from the defaults."""
+    for key in place:
+        if not (isinstance(own, dict) and isinstance(defaults, dict)):
+            return False
+        if key not in own:
+            return key in defaults
+        own, defaults = own[key], None if key == "architecture" else defaults.get(key)
+    return False
 
 
 def _has(value: Any, place: tuple) -> bool:

@@ -30,7 +30,11 @@ class Factory(Options):
 Architecture = Annotated[
     Annotated[Network, Tag("network")] | Annotated[Factory, Tag("factory")],
     Discriminator(
-        lambda given: "factory" if "factory" in (given if isinstance(given, dict) else vars(given)) else "network"
+        lambda given: (
+            "factory"
+            if "factory" in (given if isinstance(given, dict) else getattr(given, "__dict__", ()))
+            else "network"
+        )
     ),
 ]
 
@@ -86,7 +90,7 @@ class Adversarial(Model):
     objective: Literal["adversarial"]
     epsilon: Length = option("radius of the attack")
     attack_steps: Count = option("steps of the attack")
-    attack_step: Length = option("length of a step")
+    attack_step: Length = option("length of a step, L2")
 
 
 class SmoothAdv(Model):
@@ -96,7 +100,7 @@ class SmoothAdv(Model):
     sigma: Length = option("standard deviation of the noise")
     epsilon: Length = option("radius of the attack")
     attack_steps: Count = option("steps of the attack")
-    attack_step: Length = option("length of a step")
+    attack_step: Length = option("length of a step, L2")
     draws: Count = option("m, noise draws of a picture", 2)
     warmup: int = option("epochs over which epsilon and step grow", 0, ge=0)
 

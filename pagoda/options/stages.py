@@ -92,7 +92,7 @@ class Certify(Options):
 
     images: int = option("test images, evenly spread", 100, ge=1)
     mode: Literal[MODES] = option(
-        "draws of an image: until the radii are decided; all n (Cohen et al. 2019); as the average radius needs", "grid"
+        "grid: draws until the radii are decided; fixed: n (Cohen et al. 2019); radius: for the average radius", "grid"
     )
     n0: int = option("draws that select the class", 100, ge=1)
     n: int = option("fresh draws that bound its probability, at most", 1000, ge=1)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+MAIN = workflow.modifier.parent_modifier is None  # else this is a module of another workflow
+
 ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
 # Steps are planned and run with the Python that runs Snakemake (a conda environment goes before it where one is asked
 # for), and found from any folder: this workflow may be a module of another.
@@ -25,7 +27,7 @@ def refuse(message):
 
 
 try:
-    if not workflow.modifier.is_module:
+    if MAIN:
         for path in (Path("config.yaml"), *workflow.overwrite_configfiles):
             if path.is_file():
                 read_strictly(path)

@@ -8,8 +8,11 @@ docstrings, help texts, log lines, the words of an error and the frame that a st
 import ast
 import hashlib
 import importlib.metadata
+import importlib.util
 from functools import cache
 from pathlib import Path
+
+from pagoda.errors import BadInput
 
 SILENT = ("pagoda.errors", "pagoda.log", "pagoda.options", "pagoda.run")
 """Modules and packages that reach no result. The values of options do, and stand in the step's command."""
@@ -38,6 +41,10 @@ def factory_fingerprint(architecture: dict, folder: Path | None = None) -> str:
 
     Where the module's file lies below `folder` (default: the current one), that is a digest as `fingerprint` makes, of
     it and of what it imports from there; else the name of the installed package, and its version.
+
+    Raises:
+        BadInput: where there is no such module.
+
     """
     if "factory" not in architecture:
         return ""
@@ -45,6 +52,10 @@ def factory_fingerprint(architecture: dict, folder: Path | None = None) -> str:
     if _path(module, folder).is_file():
         return f"+{fingerprint(module, folder)}"
     package = module.partition(".")[0]
+    if importlib.util.find_spec(package) is None:
+        raise BadInput(
+            f"factory {architecture['factory']!r}: no module {module} in {folder}, and none that is installed"
+        )
     try:
         return f"+{package}=={importlib.metadata.version(package)}"
     except importlib.metadata.PackageNotFoundError:  # a distribution of another name, or none

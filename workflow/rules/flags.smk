@@ -52,6 +52,14 @@ def architecture_of(wildcards):
     return (model_of(wildcards).architecture or experiment_of(wildcards).architecture).values()
 
 
+def factory_code(wildcards):
+    """Return what identifies the code of a model's own architecture, where it has one."""
+    try:
+        return factory_fingerprint(architecture_of(wildcards))
+    except BadInput as fault:
+        refuse(f"experiment {wildcards.experiment}: {fault}")
+
+
 def train_flags(wildcards):
     """Return what decides a model: objective, architecture, schedule, augmentation, seed; or what is imported."""
     experiment, model = experiment_of(wildcards), model_of(wildcards)

@@ -45,7 +45,7 @@ rule train:
         step=train_step,
         flags=train_flags,
         code=lambda wildcards: fingerprint(f"steps.{train_step(wildcards)}"),
-        factory=lambda wildcards: factory_fingerprint(architecture_of(wildcards)),
+        factory=factory_code,
     shell:
         "{resources.launch} steps.{params.step} --data {input.data:q} --out {output.model:q} {params.flags}"
         " {resources.speed} --code {params.code} --log {log:q}"

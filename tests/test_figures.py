@@ -13,10 +13,10 @@ import yaml
 from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 from matplotlib import colors
-from pagoda.run.settings import class_in_path
 from PIL import Image
 
 from pagoda.data.ascents import read_ascent, write_ascent
+from pagoda.data.classes import class_in_path
 from pagoda.data.registry import MEASURES
 from pagoda.errors import BadInput
 from pagoda.figures import animation as films
@@ -26,6 +26,7 @@ from pagoda.figures.gradients import PANEL, caption, draw_gradients, picture, re
 from pagoda.figures.grid import _headings, enlarged, scale_of
 from pagoda.figures.style import view_colour
 from pagoda.figures.text import shortened, width_of, wrapped
+from pagoda.options.check import check_config
 from steps import gradients, measures, montage
 from tests.conftest import ROOT
 from tests.test_montage import ODD, SIDE, VIEWS, assert_table, invented, place
@@ -265,19 +266,19 @@ CAPTIONS = sorted(path for path in REPORT.glob("*.rst"))
 @pytest.mark.parametrize("experiment", ["digits", "cifar10"])
 @pytest.mark.parametrize("path", CAPTIONS, ids=lambda path: path.stem)
 def test_captions_of_the_report_render_and_say_what_decides(path, experiment):
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    values = config["experiments"][experiment]
+    experiments = check_config(yaml.safe_load((ROOT / "config.yaml").read_text()))
+    ascend = experiments[experiment].ascend
     odd = "a *b* `c` |d| e_ \\f <script> $x$ 名前 :: {r/s} 9%"
     wildcards = SimpleNamespace(experiment=experiment, target=class_in_path(odd), eps="4")
     environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     text = environment.from_string(path.read_text()).render(
-        snakemake=SimpleNamespace(config=config, wildcards=wildcards)
+        snakemake=SimpleNamespace(config={"experiments": experiments}, wildcards=wildcards)
     )
     body = publish_parts(text, writer="html5", settings_overrides={"halt_level": 2, "report_level": 2})["html_body"]
     words = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", body))
     assert "system-message" not in body and "<script>" not in body
     if path.stem.startswith("montage"):
-        assert f"{values['ascend']['steps']} steps of {values['ascend']['step']} ε" in words and "seed 0" in words
+        assert f"{ascend.steps} steps of {ascend.step:g} ε" in words and "seed 0" in words
     if "snakemake.wildcards.target" in path.read_text():
         assert odd.replace("<script>", "&lt;script&gt;") in words
     if path.stem != "workflow":
@@ -286,7 +287,7 @@ def test_captions_of_the_report_render_and_say_what_decides(path, experiment):
 
 def test_every_output_of_the_report_has_a_caption_and_a_category():
     rules = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
-    named = {f"montage_{kind}" for kind in re.findall(r'^    "(\w+)": \(', rules, re.M)}
+    named = {f"montage_{kind}" for kind in re.findall(r'^    "(\w+)": Montage\(', rules, re.M)}
     named |= set(re.findall(r'caption=f?"\.\./report/(\w+)\.rst"', rules)) - {"montage_"}
     assert {f"montage_{kind}" for kind in DESIGNS} < named
     assert named | {"workflow"} == {path.stem for path in CAPTIONS}

@@ -37,10 +37,7 @@ class Job:
 def plan(experiment: str, words: list[str]) -> tuple[dict[int, tuple[str, str]], dict[int, set[int]]]:
     """Return by number each job's (rule, model), the model "" where it has none, and the jobs that it waits for.
 
-    Args:
-        experiment: a target of Snakemake.
-        words: more of Snakemake's command line.
-
+    `experiment` is a target of Snakemake, `words` are more of Snakemake's command line.
     """
     command = [sys.executable, "-m", "snakemake", "--forceall", "--dag", "dot", *words, "--", experiment]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -91,15 +88,12 @@ def bundled(
     A wide job's seconds are those of one GPU, over their number.
     """
     place: dict[int, int] = {}
-    open_bundles: dict[str, tuple[int, int]] = {}
     made: dict[int, Job] = {}
+    by_rule = defaultdict(list)
     for number, (rule, model) in sorted(jobs.items()):
-        first, held = open_bundles.get(rule, (number, 0))
-        if held == bundles.get(rule, 1):
-            first, held = number, 0
-        open_bundles[rule] = (first, held + 1)
-        place[number] = first
-        gpus = wide.get(rule, 1)
+        by_rule[rule].append(number)
+        gpus, size = wide.get(rule, 1), bundles.get(rule, 1)
+        first = place[number] = by_rule[rule][(len(by_rule[rule]) - 1) // size * size]
         job = made.setdefault(first, Job(f"{rule} {model}".strip(), 0.0, gpus=gpus))
         job.seconds += time_of((rule, model), times) / gpus
     for number, first in place.items():
@@ -154,9 +148,7 @@ def main() -> None:
     parser.add_argument("--times", type=Path, help="benchmark files (default: results/{experiment}/benchmarks)")
     parser.add_argument("--seconds", nargs="+", default=[], metavar="RULE=S", help="of a rule's jobs, instead of those")
     parser.add_argument("--bundle", nargs="+", default=["ascend=20"], metavar="RULE=N", help="jobs that go as one")
-    parser.add_argument(
-        "--wide", nargs="+", default=[], metavar="RULE=N", help="GPUs of one job: its seconds, those of one, over N"
-    )
+    parser.add_argument("--wide", nargs="+", default=[], metavar="RULE=N", help="GPUs a job: seconds are one's, over N")
     parser.add_argument("--start", type=float, default=10, help="seconds that a job costs beside its own (default: 10)")
     parser.add_argument("--snakemake", nargs=argparse.REMAINDER, default=[], help="more of Snakemake's command line")
     asked = parser.parse_args()
@@ -172,9 +164,7 @@ def main() -> None:
     folder = asked.times or Path("results") / asked.experiment / "benchmarks"
     times = {key: s for key, s in measured(folder).items() if (key[0], "") not in given} | given
     if not times:
-        sys.exit(
-            f"no benchmark file (.tsv) below {folder}: run some jobs first, or give --seconds train=600 ascend=5 …"
-        )
+        sys.exit(f"no benchmark file (.tsv) below {folder}: run some jobs first, or give --seconds train=600 …")
     jobs, needs = plan(asked.experiment, asked.snakemake)
     made = bundled(jobs, needs, times, bundles, wide)
     on_gpu = [job for job in made.values() if job.seconds]

@@ -21,15 +21,12 @@ def sole_writer(path: Path) -> Iterator[None]:
 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"), blocking=False)
     try:
-        lock.acquire()
+        held = FileLock(path.with_name(f".{path.name}.lock"), blocking=False).acquire()
     except Timeout:
         raise BadInput(
             f"another process is making {path}, perhaps one that went on after its Snakemake was killed: wait for "
             "it or stop it, then run again"
         ) from None
-    try:
+    with held:
         yield
-    finally:
-        lock.release()

@@ -27,8 +27,6 @@ from typing import NoReturn
 VARIABLE = "PAGODA_WARM"
 LONG = {f"steps.{name}" for name in ("fetch", "train", "import_model", "certify", "predict")}
 """Steps that start by themselves: imports are little of their time, and Snakemake then measures their memory."""
-LONGEST = 100
-"""Bytes of a socket's path that every system takes; with a longer TMPDIR, steps start by themselves."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -59,12 +57,10 @@ def hand_over() -> None:
 @contextlib.contextmanager
 def warm() -> Iterator[subprocess.Popen | None]:
     """Start the warm process and yield it; end it with the block. It ends with this process too, however that ends."""
-    if os.environ.get(VARIABLE) == "0":
-        yield None
-        return
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "warm")
-        if len(path.encode()) > LONGEST:
+        # Every system takes a socket's path of 100 bytes; with a longer TMPDIR, steps start by themselves.
+        if os.environ.get(VARIABLE) == "0" or len(path.encode()) > 100:
             yield None
             return
         # One thread, so that a fork has no thread's lock to wait for; each step sets its own number.
@@ -107,12 +103,7 @@ def _work(line: socket.socket) -> NoReturn:
     status = 1
     try:
         size, files, _, _ = socket.recv_fds(line, 8, 3)
-        told = b""
-        while len(told) < int.from_bytes(size):
-            if not (part := line.recv(1 << 20)):
-                raise EOFError("the command that asked has ended")
-            told += part
-        asked = json.loads(told)
+        asked = json.loads(line.makefile("rb").read(int.from_bytes(size)))
         if (asked["python"], asked["root"]) != (sys.prefix, str(ROOT)):
             line.sendall((0).to_bytes(8))
             os._exit(0)

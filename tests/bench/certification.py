@@ -30,7 +30,7 @@ SIGMAS = (0.12, 0.25, 0.5, 1.0)
 """Noise levels of the published curves."""
 TRUE = (0.5, 0.69, 0.9, 0.99, 0.999, 0.9999)
 PEERS = ROOT / ".venv" / "bench"
-PUBLISHED = ROOT / "steps" / "data" / "published.csv"
+PUBLISHED = ROOT / "pagoda" / "data" / "published.csv"
 
 
 def main() -> int:
@@ -138,7 +138,7 @@ def savings(sigma: float, label_aware: bool, images: int = 2000) -> tuple[float,
 def speeds(folder: Path, draws: int, images: int, tell) -> None:
     """Tell draws a second and seconds an image of a plain loop, of ART where it is installed, and of ours."""
     device = pick_device()
-    data = fetch.run(fetch.Config(kind="digits", size=32, out=folder / "fetch" / "dataset.json"))
+    fetch.run(fetch.Config(kind="digits", size=32, out=folder / "fetch" / "dataset.json"))
     data = folder / "fetch" / "dataset.json"
     model = folder / "gaussian" / "model.safetensors"
     train.run(

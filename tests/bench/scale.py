@@ -15,6 +15,7 @@ from pathlib import Path
 
 import yaml
 
+from pagoda.options.check import check_config
 from tests.conftest import ROOT, copy_project
 
 CLASSES = (10, 100, 1000)
@@ -39,7 +40,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         rows = []
         for count in CLASSES:
-            project, experiment = write_project(Path(folder) / str(count), count)
+            project, config = write_project(Path(folder) / str(count), count)
             jobs, seconds, peak = dry_run(project)
             rows.append((f"dry run, {count} classes", f"{seconds:.1f} s", f"{jobs} jobs, peak {peak:.0f} MB"))
         for what, value, how in rows:
@@ -53,7 +54,7 @@ def main() -> int:
         if not speed.is_file():
             print(f"makespan: no {speed.relative_to(ROOT)}; python -m tests.bench.speed writes it")
             return 0
-        times = [f"{rule}={seconds:.1f}" for rule, seconds in job_seconds(experiment, rates(speed)).items()]
+        times = [f"{rule}={seconds:.1f}" for rule, seconds in job_seconds(config, rates(speed)).items()]
         print("\nmakespan, with seconds of a job", *times)
         command = [sys.executable, "workflow/makespan.py", "imagenet", "--seconds", *times]
         for wide in ([], ["--wide", "train=16"]):
@@ -74,9 +75,10 @@ def write_project(folder: Path, classes: int) -> tuple[Path, dict]:
     experiment["models"].append({"objective": "adversarial", "epsilon": 3, "attack_steps": 3, "attack_step": 2})
     experiment["ascend"] |= {"views": experiment["ascend"]["views"] + VIEWS, "epsilon": [5, 10, 20, 40]}
     experiment["ascend"]["classes"] = "all"
-    experiment["montage"]["classes"] = names[:8]
-    (project / "config.yaml").write_text(yaml.safe_dump({"run": ["imagenet"], "experiments": {"imagenet": experiment}}))
-    return project, experiment
+    experiment["montage"] = {"classes": names[:8]}
+    config = {"run": ["imagenet"], "experiments": {"imagenet": experiment}}
+    (project / "config.yaml").write_text(yaml.safe_dump(config))
+    return project, config
 
 
 def dry_run(project: Path) -> tuple[int, float, float]:
@@ -102,16 +104,17 @@ def rates(speed: Path) -> dict[str, float]:
     }
 
 
-def job_seconds(experiment: dict, rate: dict[str, float]) -> dict[str, float]:
+def job_seconds(config: dict, rate: dict[str, float]) -> dict[str, float]:
     """Return the seconds of one job of each rule, from the gradients (or forward passes) that it makes."""
-    ascend, certify, align = (experiment[stage] for stage in ("ascend", "certify", "align"))
-    gradients = ascend["images"] * ascend["steps"] * ascend["draws"]
-    checks = ascend["images"] * (2 * ascend["check_draws"] * FORWARD + 2 * ascend["draws"])
+    experiment = check_config(config)["imagenet"]
+    ascend, certify, align = experiment.ascend, experiment.certify, experiment.align
+    gradients = ascend.images * ascend.steps * ascend.draws
+    checks = ascend.images * (2 * ascend.check_draws * FORWARD + 2 * ascend.draws)
     return {
-        "train": experiment["train"]["epochs"] * IMAGENET / rate["train"],
-        "certify": certify["images"] * certify["n"] * FORWARD / rate["ascend"],
+        "train": experiment.train.epochs * IMAGENET / rate["train"],
+        "certify": certify.images * certify.n * FORWARD / rate["ascend"],
         "ascend": (gradients + checks) / rate["ascend"],
-        "align": max(CLASSES) * ascend["images"] * 2 * align["draws"] / rate["ascend"],
+        "align": max(CLASSES) * ascend.images * 2 * align.draws / rate["ascend"],
     }
 
 

@@ -22,6 +22,9 @@ try:
 except BadInput as fault:
     refuse(str(fault))
 
+# Captions of the report see the config alone: there, too, an experiment is one with its defaults.
+config = config | {"experiments": EXPERIMENTS}
+
 
 # A name without a slash that is no checkpoint of the config: those are files that lie there.
 CHECKPOINTS = {

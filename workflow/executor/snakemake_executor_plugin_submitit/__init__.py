@@ -25,24 +25,21 @@ from snakemake_interface_executor_plugins.settings import CommonSettings
 
 from snakemake_executor_plugin_submitit import efficiency
 from snakemake_executor_plugin_submitit.batch import Batch, Member, members_of, place_of
-from snakemake_executor_plugin_submitit.clusters import ALIVE, Cluster, Outage, Record, Refused, may_run
+from snakemake_executor_plugin_submitit.clusters import ALIVE, Cluster, ExecutorSettings, Outage, Refused, may_run
 from snakemake_executor_plugin_submitit.ending import explain, state_of
 from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
 from snakemake_executor_plugin_submitit.local import Debug, Local
 from snakemake_executor_plugin_submitit.node import Command, exit_file, exit_status
 from snakemake_executor_plugin_submitit.resources import BadResource
-from snakemake_executor_plugin_submitit.settings import CLUSTERS, ExecutorSettings
 from snakemake_executor_plugin_submitit.slurm import Slurm
 
 ROOT = Path(".snakemake/submitit")
+CLUSTERS = {"slurm": Slurm, "local": Local, "debug": Debug}
 
 common_settings = CommonSettings(
     non_local_exec=True,
     implies_no_shared_fs=False,
     job_deploy_sources=False,
-    pass_default_storage_provider_args=True,
-    pass_default_resources_args=True,
-    pass_envvar_declarations_to_cmd=True,
     auto_deploy_default_storage_provider=False,
     init_seconds_before_status_checks=1,
 )
@@ -78,14 +75,14 @@ class Executor(RemoteExecutor):
 
     def _cluster(self) -> Cluster:
         name = self.settings.cluster
-        if name not in CLUSTERS:
-            raise WorkflowError(f"--submitit-cluster {name}: choose from {', '.join(CLUSTERS)}")
         if name == "auto":
             name = "local" if shutil.which("srun") is None else "slurm"
+        if name not in CLUSTERS:
+            raise WorkflowError(f"--submitit-cluster {name}: choose from {', '.join(['auto', *CLUSTERS])}")
         if self.settings.efficiency and name != "slurm":
             raise WorkflowError(f"--submitit-efficiency needs SLURM's accounting; this is cluster {name}")
         try:
-            return {"slurm": Slurm, "local": Local, "debug": Debug}[name](self.folder, self.settings)
+            return CLUSTERS[name](self.folder, self.settings)
         except Refused as refused:
             raise WorkflowError(str(refused)) from None
 
@@ -206,7 +203,12 @@ class Executor(RemoteExecutor):
                 self.dying.pop(entry.job_id)
         gone = [info for info in active_jobs if states.get(info.external_jobid) not in ALIVE]
         ended = {info.external_jobid: exit_status(info.aux["entry"].folder, info.external_jobid) for info in gone}
-        records = await self._records([i for i, status in ended.items() if status != "0"])
+        try:
+            unclear = [job_id for job_id, status in ended.items() if status != "0"]
+            records = await asyncio.to_thread(self.cluster.accounted, unclear) if unclear else {}
+        except Outage as outage:
+            self.logger.debug(f"no accounting: {outage}")
+            records = {}
         for info in active_jobs:
             job_id, entry = info.external_jobid, info.aux["entry"]
             if job_id not in ended:
@@ -250,13 +252,6 @@ class Executor(RemoteExecutor):
                 efficiency.write(Path(self.settings.efficiency), self.rules, self.cluster.accounted)
             except (Outage, OSError) as error:
                 self.logger.warning(f"no efficiency table: {error}")
-
-    async def _records(self, ids: list[str]) -> dict[str, Record]:
-        try:
-            return await asyncio.to_thread(self.cluster.accounted, ids) if ids else {}
-        except Outage as outage:
-            self.logger.debug(f"no accounting: {outage}")
-            return {}
 
     def _waited_for(self, job_id: str) -> bool:
         """Tell whether we have waited long enough for news of a job."""

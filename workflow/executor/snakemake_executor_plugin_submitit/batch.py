@@ -9,11 +9,6 @@ from snakemake_executor_plugin_submitit.clusters import Refused
 from snakemake_executor_plugin_submitit.node import Command
 from snakemake_executor_plugin_submitit.resources import shared_name
 
-TRIES = 12
-"""Refusals for a limit after which a submission is given up, where no job of ours can be what is too many."""
-LONGEST_WAIT = 300
-"""Seconds, at most, between two tries of a submission: each wait is twice the one before."""
-
 
 @dataclass(frozen=True)
 class Member:
@@ -47,16 +42,14 @@ class Batch:
     def again(self, refused: Refused, wait: float, ours: bool) -> list["Batch"]:
         """Return what to try later, in halves where there were too many; nothing where trying again is no use.
 
-        Args:
-            refused: what the cluster said.
-            wait: seconds before the second try.
-            ours: whether jobs of this run are in the cluster's queue.
-
+        `refused` is what the cluster said, `wait` the seconds before the second try; `ours`: whether jobs of this run
+        are in the cluster's queue. Each wait is twice the one before, 300 s at most. After 12 refusals for a limit, a
+        submission is given up where no job of ours can be what is too many.
         """
-        if not refused.later or (refused.too_many and not ours and self.tries >= TRIES):
+        if not refused.later or (refused.too_many and not ours and self.tries >= 12):
             return []
         half = -(-len(self.members) // 2) if refused.too_many else len(self.members)
-        before = time.monotonic() + min(wait * 2 ** min(self.tries, 10), LONGEST_WAIT)
+        before = time.monotonic() + min(wait * 2 ** min(self.tries, 10), 300)
         parts = [part for part in (self.members[:half], self.members[half:]) if part]
         return [replace(self, members=part, tries=self.tries + 1, before=before) for part in parts]
 

@@ -1,14 +1,15 @@
-"""What a cluster is to the executor: something that takes commands, says what became of them, and cancels them."""
+"""What a cluster is to the executor: it takes commands, says what became of them, cancels them; and the settings."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from snakemake_interface_executor_plugins.settings import ExecutorSettingsBase
+
 from snakemake_executor_plugin_submitit.journal import Entry
 from snakemake_executor_plugin_submitit.node import Command
-from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 
 ALIVE = {
     *("PENDING", "RUNNING", "SUSPENDED", "COMPLETING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"),
@@ -52,6 +53,25 @@ class Record:
     asked: str = ""
     cpu_seconds: float = 0
     core_seconds: float = 0
+
+
+@dataclass
+class ExecutorSettings(ExecutorSettingsBase):
+    """Settings on the command line, as ``--submitit-max-array-size``."""
+
+    cluster: str = field(
+        default="auto",
+        metadata={"help": "slurm; local: this machine's cores and GPUs; debug: in-process; auto: slurm where there is"},
+    )
+    max_array_size: int = field(default=500, metadata={"help": "jobs in one SLURM array at most"})
+    max_running: int = field(default=256, metadata={"help": "tasks of one array that run at once at most"})
+    max_timeouts: int = field(default=3, metadata={"help": "times a job is requeued at its time limit"})
+    signal_seconds: int = field(default=90, metadata={"help": "seconds before its limit in which a job saves its work"})
+    poll_seconds: int = field(default=10, metadata={"help": "seconds between two looks at SLURM"})
+    lost_seconds: int = field(default=120, metadata={"help": "seconds after which a job SLURM forgot is given up"})
+    efficiency: str = field(
+        default="", metadata={"help": "a CSV to write at the end: what each rule used of what it asked for"}
+    )
 
 
 class Cluster:

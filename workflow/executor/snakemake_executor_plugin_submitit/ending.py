@@ -7,26 +7,17 @@ from snakemake_executor_plugin_submitit.clusters import ALIVE, HOPELESS, Record
 from snakemake_executor_plugin_submitit.journal import Entry
 from snakemake_executor_plugin_submitit.slurm import megabytes_of
 
-TAIL = 15
-"""Lines of a failed job's log that its error shows."""
-
 
 def state_of(status: str | None, queued: str | None, record: Record | None, accounts: bool) -> tuple[str, bool]:
     """Return the state in which a job ended, and whether that is sure already; "" while somebody says that it runs.
 
-    Args:
-        status: the exit status that it left, "TIMEOUT", or None.
-        queued: its state as the queue says, if that still knows it.
-        record: its accounting, if there is any (yet).
-        accounts: whether this cluster keeps accounts.
-
+    `status` is the exit status that it left, "TIMEOUT", or None, `queued` its state as the queue says, if that still
+    knows it, `record` its accounting, if there is any (yet); `accounts`: whether this cluster keeps accounts.
     """
     state = queued or (record.state if record else "")
     if status == "TIMEOUT":
         return status, True
-    if state.startswith(HOPELESS):
-        return state, False
-    if state == "PREEMPTED":  # not requeued, or not yet
+    if state.startswith(HOPELESS) or state == "PREEMPTED":  # not requeued, or not yet
         return state, False
     if state in ALIVE:
         return "", False
@@ -45,14 +36,9 @@ def state_of(status: str | None, queued: str | None, record: Record | None, acco
 
 
 def explain(entry: Entry, state: str, status: str | None, record: Record | None) -> str:
-    """Return what a person needs to know of a failed job.
+    """Return what a person needs to know of a failed job, which ended in `state`, in SLURM's words.
 
-    Args:
-        entry: the job.
-        state: in which it ended, in SLURM's words.
-        status: the exit status that it left, if any.
-        record: its accounting, if there is any.
-
+    `status` is the exit status that it left, if any, `record` its accounting, if there is any.
     """
     exited = f", exit status {status}" if status and status.isdigit() else ""
     lines = [f"{entry.cluster} job {entry.job_id}: {state}{exited}"]
@@ -69,7 +55,7 @@ def explain(entry: Entry, state: str, status: str | None, record: Record | None)
 
 
 def tail(path: Path) -> list[str]:
-    """Return the last lines of a file, indented; none where it can't be read."""
+    """Return the last 15 lines of a file, indented; none where it can't be read."""
     with contextlib.suppress(OSError):
-        return [f"    {line}" for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]]
+        return [f"    {line}" for line in path.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]]
     return []

@@ -12,11 +12,10 @@ from typing import Any
 import psutil
 import submitit
 
-from snakemake_executor_plugin_submitit.clusters import Cluster, Refused
+from snakemake_executor_plugin_submitit.clusters import Cluster, ExecutorSettings, Refused
 from snakemake_executor_plugin_submitit.journal import Entry
 from snakemake_executor_plugin_submitit.node import GRACE, Command, deaf_to_the_terminal, exit_file
 from snakemake_executor_plugin_submitit.resources import BadResource, machine_needs
-from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,8 @@ class Local(Cluster):
     def __init__(self, folder: Path, settings: ExecutorSettings):
         """Hand out the cores that this process may use and the GPUs that are visible."""
         super().__init__(folder, settings)
-        self.cores, self.gpus = usable_cores(), visible_gpus()
+        self.cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.gpus = visible_gpus()
         self.running: dict[str, Slots] = {}
         self._lock = threading.Lock()
 
@@ -113,11 +113,8 @@ class Debug(Cluster):
     """
 
     name = "debug"
+    needs = staticmethod(machine_needs)  # nobody limits them
     handles: tuple[submitit.Job, ...] = ()  # submitit names a job by its place in memory: none may be used twice
-
-    def needs(self, resources: Mapping[str, Any], threads: int) -> dict[str, Any]:
-        """Return what a job asks for; nobody limits it."""
-        return machine_needs(resources, threads)
 
     def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> dict[str, dict]:
         """Run the first command to its end."""
@@ -129,11 +126,6 @@ class Debug(Cluster):
     def states(self, entries: Sequence[Entry]) -> dict[str, str]:
         """Return FAILED for each job: what was submitted has ended, and what succeeded has left that in its file."""
         return {entry.job_id: "FAILED" for entry in entries}
-
-
-def usable_cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus() -> tuple[str, ...]:

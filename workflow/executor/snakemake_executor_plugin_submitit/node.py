@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import submitit
@@ -60,7 +60,7 @@ class Command:
     timeouts_left: int
     gpus: str | None = None
     """CUDA_VISIBLE_DEVICES for the command; None: as the cluster sets it."""
-    child: subprocess.Popen | None = field(default=None, repr=False)
+    child = None  # the running process: no field, so that it is not among what `checkpoint` hands on
 
     def __call__(self) -> None:
         """Run the command; exit with its status where that is not 0."""
@@ -97,11 +97,7 @@ class Command:
         exit_file(self.folder, submitit.JobEnvironment().job_id).write_text("TIMEOUT", encoding="utf-8")
         if self.timeouts_left <= 0:
             return None
-        return submitit.helpers.DelayedSubmission(replace(self, timeouts_left=self.timeouts_left - 1, child=None))
-
-    def __getstate__(self) -> dict:
-        """Pickle all but the running process."""
-        return {**self.__dict__, "child": None}
+        return submitit.helpers.DelayedSubmission(replace(self, timeouts_left=self.timeouts_left - 1))
 
     def _stop(self, number: int, frame: object) -> None:
         # Preempted or cancelled: SLURM knows which. No exit file, no result: this attempt says nothing of the job.

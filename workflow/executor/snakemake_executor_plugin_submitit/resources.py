@@ -75,10 +75,7 @@ def machine_needs(resources: Mapping[str, Any], threads: int) -> dict[str, int]:
 def shared_name(rule: str, wildcards: Sequence[Mapping[str, str]]) -> str:
     """Return the name of an array in squeue: its rule, and each wildcard's value, * where that is not one for all.
 
-    Args:
-        rule: name of the rule, or of the group.
-        wildcards: of each job of the array; all have the same names.
-
+    `rule` is the name of the rule, or of the group; `wildcards`, of each job of the array, all have the same names.
     """
     values = {name: {str(one.get(name)) for one in wildcards} for name in (wildcards[0] if wildcards else {})}
     words = [rule, *(f"{name}={found.pop() if len(found) == 1 else '*'}" for name, found in values.items())]

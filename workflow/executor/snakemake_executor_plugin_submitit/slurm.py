@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,11 +16,10 @@ from typing import Any
 
 import submitit
 
-from snakemake_executor_plugin_submitit.clusters import HOPELESS, Cluster, Outage, Record, Refused
+from snakemake_executor_plugin_submitit.clusters import HOPELESS, Cluster, ExecutorSettings, Outage, Record, Refused
 from snakemake_executor_plugin_submitit.journal import Entry
 from snakemake_executor_plugin_submitit.node import Command, deaf_to_the_terminal
 from snakemake_executor_plugin_submitit.resources import sbatch_parameters
-from snakemake_executor_plugin_submitit.settings import ExecutorSettings
 
 TRANSIENT = (
     *("Socket timed out", "Unable to contact slurm controller", "temporarily unable", "Connection refused"),
@@ -46,6 +45,7 @@ class Slurm(Cluster):
 
     name = "slurm"
     accounts = True
+    needs = staticmethod(sbatch_parameters)
 
     def __init__(self, folder: Path, settings: ExecutorSettings):
         """Submit from `folder`, which the nodes see too. Raises Refused where this is no login node."""
@@ -64,32 +64,24 @@ class Slurm(Cluster):
             theirs = None
         return max(1, min(self.settings.max_array_size, int(theirs[1]) if theirs else self.settings.max_array_size))
 
-    def needs(self, resources: Mapping[str, Any], threads: int) -> dict[str, Any]:
-        """Return the parameters of `submitit.SlurmExecutor` for a job."""
-        return sbatch_parameters(resources, threads)
-
     def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> dict[str, dict]:
         """Submit commands as one array, all or none; SLURM itself keeps account of what each was given."""
-        parameters = dict(needs)
-        extra = parameters.pop("additional_parameters", {})
-        signalled: dict[str, Any] = {"requeue": True}
+        extra = needs.get("additional_parameters", {})
+        signalled: dict[str, Any] = {} if "no-requeue" in extra else {"requeue": True}
         # SLURM may send it a minute early: in a job that is shorter, it would come before the job is under way.
-        if 60 * parameters["time"] > self.settings.signal_seconds + 60:
+        if 60 * needs["time"] > self.settings.signal_seconds + 60:
             signalled["signal"] = f"B:USR2@{self.settings.signal_seconds}"
-        if "no-requeue" in extra:
-            del signalled["requeue"]
         executor = submitit.SlurmExecutor(
             self.folder, max_num_timeout=self.settings.max_timeouts, python=f"exec {shlex.quote(sys.executable)}"
         )
         try:
             with scrubbed(), deaf_to_the_terminal():
                 executor.update_parameters(
-                    **parameters,
+                    **needs | {"additional_parameters": signalled | extra},
                     job_name=name,
                     use_srun=False,
                     stderr_to_stdout=True,
                     array_parallelism=self.settings.max_running,
-                    additional_parameters=signalled | extra,
                 )
                 return {handle.job_id: {} for handle in executor.submit_array(commands)}
         except Exception as error:  # of sbatch, whatever submitit makes of it: these jobs', not the workflow's

@@ -31,11 +31,9 @@ class Config(Options):
 
 
 def run(config: Config) -> Montage | None:
-    """Draw the montage and return it, or play the animation.
+    """Draw the montage and return it, or write the animation.
 
-    Raises:
-        BadInput: where an ascent or a measure is missing or does not belong.
-
+    Raises BadInput where an ascent or a measure is missing or does not belong.
     """
     if config.kind not in KINDS:
         raise BadInput(f"montage kind {config.kind!r} is unknown: choose from {', '.join(KINDS)}")

@@ -13,10 +13,10 @@ import yaml
 from docutils.core import publish_parts
 from jinja2 import Environment, StrictUndefined
 from matplotlib import colors
-from pagoda.data.classes import class_in_path
 from PIL import Image
 
 from pagoda.data.ascents import read_ascent, write_ascent
+from pagoda.data.classes import class_in_path
 from pagoda.data.registry import MEASURES
 from pagoda.errors import BadInput
 from pagoda.figures import animation as films

@@ -20,9 +20,7 @@ FORMAT = {"index": False, "float_format": "%.6g", "lineterminator": "\n"}
 def read_table(path: Path, step: str, needed: Iterable[str]) -> pd.DataFrame:
     """Return a table of `step`, NaN where a number is missing.
 
-    Raises:
-        BadInput: where the file is missing or foreign, lacks one of the columns `needed`, or has no rows.
-
+    Raises BadInput where the file is missing or foreign, lacks one of the columns `needed`, or has no rows.
     """
     try:
         separator = "\t" if Path(path).suffix == ".tsv" else ","

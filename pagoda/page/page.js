@@ -89,8 +89,7 @@ function onKey(event) {
 const THEMES = ["system", "light", "dark"];
 
 function setTheme(theme) {
-  if (theme === "system") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
+  document.documentElement.style.colorScheme = theme === "system" ? "" : theme;
   byId("theme").textContent = `Theme: ${theme}`;
   byId("theme").dataset.theme = theme;
   try {
@@ -133,9 +132,8 @@ function tell() {
 }
 
 buildStage();
-buildTables();
-buildBlind();
-listeners.push(tell);
+listeners.push(renderStage, renderSummary, renderCurves, renderBlind, tell);
+new ResizeObserver(renderCurves).observe(byId("curves"));
 setTheme(storedTheme());
 byId("theme").addEventListener("click", () => setTheme(THEMES[turned(THEMES.indexOf(byId("theme").dataset.theme) + 1, 3)]));
 byId("help").addEventListener("click", everywhere["?"]);

@@ -32,16 +32,10 @@ function buildStage() {
   byId("zoom-reset").addEventListener("click", () => show({ zoom: 1 }, { keep: true }));
   addEventListener("resize", () => renderStage());
   document.documentElement.style.setProperty("--ratio", DATA.picture.width / DATA.picture.height);
-  listeners.push(renderStage);
 }
 
-function turnClass(by) {
-  show({ class: DATA.classes[turned(DATA.classes.indexOf(state.class) + by, DATA.classes.length)] });
-}
-
-function turnSource(by) {
-  show({ source: turned(state.source + by, sourceCount()) });
-}
+const turnClass = (by) => show({ class: DATA.classes[turned(DATA.classes.indexOf(state.class) + by, DATA.classes.length)] });
+const turnSource = (by) => show({ source: turned(state.source + by, sourceCount()) });
 
 function turnStep(by) {
   const steps = stepsShown();
@@ -50,8 +44,7 @@ function turnStep(by) {
 
 function setMode(mode) {
   stopPlaying();
-  const fresh = mode === "blind" && state.mode !== "blind";
-  show({ mode, ...(fresh && { answers: "", seed: crypto.getRandomValues(new Uint32Array(1))[0] % 1e6 }) });
+  show({ mode, ...(mode === "blind" && state.mode !== "blind" && anew()) });
 }
 
 function togglePlay() {
@@ -72,9 +65,7 @@ function stopPlaying() {
   byId("play").replaceChildren("▶ ", el("span", {}, "Play"));
 }
 
-function zoomBy(factor, x = state.x, y = state.y) {
-  show({ zoom: state.zoom * factor, x, y }, { keep: true });
-}
+const zoomBy = (factor) => show({ zoom: state.zoom * factor }, { keep: true });
 
 /** Drag, pinch and Ctrl + wheel on one picture move both; a click swaps A and B while they flicker. */
 function listenToPicture(frame) {
@@ -120,12 +111,11 @@ function swap() {
 }
 
 function flickerOrNot() {
-  if (state.mode === "flicker" && !flickering && !still.matches) flickering = setInterval(swap, 600);
-  if (state.mode !== "flicker" && flickering) {
+  if (state.mode !== "flicker") {
     clearInterval(flickering);
     flickering = null;
-  }
-  if (state.mode !== "flicker") swapped = false;
+    swapped = false;
+  } else if (!still.matches) flickering ??= setInterval(swap, 600);
 }
 
 function renderStage() {
@@ -159,7 +149,7 @@ function renderPictures() {
     const shown = swapped && slot === "a" ? "b" : slot;
     renderFrame(byId(`canvas-${slot}`), shown, byId(`measures-${slot}`));
     const [ascent, standing] = [ascentOf(state[slot]), ascentOf(state[shown])];
-    byId(`path-${slot}`).replaceChildren(...(standing ? pathLine(standing, sourceIn(standing)) : []));
+    byId(`path-${slot}`).replaceChildren(...(standing ? pathOf(standing, sourceIn(standing), state.step) : []));
     byId(`caption-${slot}`).replaceChildren(...(ascent ? caption(slot, ascent, sourceIn(ascent)) : []));
   }
 }
@@ -191,12 +181,6 @@ function renderNothing(nothing, view, ascent) {
   nothing.replaceChildren(
     el("span", {}, `No ascent of ${view.name} at ε = ${state.eps}. There is one at`),
     el("span", {}, radii.map((epsilon) => el("button", { type: "button", onclick: () => show({ eps: epsilon }) }, `ε = ${epsilon}`))));
-}
-
-function pathLine(ascent, source) {
-  const p = (step) => chance(pAt(ascent, source, step));
-  const said = el("p", {}, `p̄ₜ ${p(0)} → `, el("b", {}, p(state.step)));
-  return [pathOf(ascent, source, state.step), said];
 }
 
 /** Measures of the end, then all that decides the picture. */

@@ -9,8 +9,7 @@ from pagoda.options import Gallery, option
 from pagoda.page.build import gather, render
 from pagoda.run.command import main
 
-LIMIT = 15_000_000
-"""Bytes above which the page is warned of."""
+LIMIT = 15_000_000  # bytes above which the page is warned of
 
 
 class Config(Gallery):
@@ -30,9 +29,7 @@ def run(config: Config) -> None:
     """Write the page. Raises BadInput where a file is missing or is none of ours, or ascents do not belong together."""
     if not config.ascents:
         raise BadInput("no ascents: a page needs at least one")
-    shown = {
-        name: getattr(config, name) for name in ("measures", "summary", "certified", "epsilon", "sources", "frames")
-    }
+    shown = config.model_dump(include={"measures", "summary", "certified", "epsilon", "sources", "frames"})
     data = {"experiment": config.experiment, "config": config.config_hash} | gather(config.ascents, **shown)
     page = render(data).encode()
     write_bytes(config.out, page)

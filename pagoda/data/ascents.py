@@ -96,19 +96,9 @@ def read_ascent(path: Path) -> Ascent:
     return read_npz(path, "ascend", made)
 
 
-@dataclass(frozen=True)
-class Sources:
-    """What an ascent starts from, alone: a fraction of its file. Fields are those of `Ascent`."""
-
-    settings: Settings
-    source: np.ndarray
-    index: np.ndarray
-    label: np.ndarray
-
-
-def read_sources(path: Path) -> Sources:
-    """Read the sources of an ascent. Raises BadInput as `read_ascent` does."""
-    return read_npz(path, "ascend", lambda file: Sources(_settings(file), file["source"], file["index"], file["label"]))
+def read_sources(path: Path) -> tuple[Settings, np.ndarray, np.ndarray, np.ndarray]:
+    """Read settings, source, index and label of an ascent, a fraction of its file. Raises BadInput as `read_ascent`."""
+    return read_npz(path, "ascend", lambda file: (_settings(file), file["source"], file["index"], file["label"]))
 
 
 def read_npz(path: Path, step: str, made: Callable[[NpzFile], T]) -> T:

@@ -40,9 +40,8 @@ class Summary:
     def table(self) -> pd.DataFrame:
         """Return a row a view and epsilon: of each measure the mean, low, high and n, then what is flagged."""
         radii = sorted({epsilon for one in self.alignments for epsilon in one.rows.epsilon})
-        return pd.DataFrame(
-            [self._row(one, e) for one in self.alignments for e in radii if (one.rows.epsilon == e).any()]
-        )
+        rows = [self._row(one, e) for one in self.alignments for e in radii if (one.rows.epsilon == e).any()]
+        return pd.DataFrame(rows)
 
     def page(self, table: pd.DataFrame) -> str:
         """Return the page in Markdown; `table` is that of `table()`."""
@@ -134,9 +133,7 @@ class Summary:
     def _of(self, objective: str, *, smoothed: bool) -> list[Alignment]:
         """Return what is of models of that objective, smoothed or not, ascending from images."""
         wanted = objective, smoothed, "images"
-        return [
-            one for one in self.alignments if (one.facts["objective"], one.view.sigma > 0, one.view.start) == wanted
-        ]
+        return [a for a in self.alignments if (a.facts["objective"], a.view.sigma > 0, a.view.start) == wanted]
 
     def _controls(self) -> list[str]:
         """Return the section on what smoothing and what training under noise do each: differences, a column a pair."""

@@ -48,24 +48,24 @@ def read_view_sources(paths: tuple[Path, ...], model_hash: str, sigma: float) ->
     """
     if not paths:
         raise BadInput("no ascents: the measures of a view need at least one that the ascend step wrote")
-    first, targets, found = read_sources(paths[0]), set(), {}
+    first, sources, *_ = read_sources(paths[0])
+    targets, found = set(), {}
     for path in paths:
-        read = read_sources(path)
-        settings = read.settings
+        settings, *arrays = read_sources(path)
         if settings.model_hash != model_hash:
             raise BadInput(f"{path} is of the model {settings.model_hash}, but the model given is {model_hash}")
-        if (settings.sigma, settings.start) != (sigma, first.settings.start):
-            raise BadInput(
-                f"{path} is of another view ({settings.view.label}) than sigma {sigma:g} from {first.settings.start}"
-            )
+        if (settings.sigma, settings.start) != (sigma, first.start):
+            raise BadInput(f"{path} is of another view ({settings.view.label}) than sigma {sigma:g} from {first.start}")
         targets.add(settings.target)
-        for index, label, picture in zip(read.index.tolist(), read.label.tolist(), read.source, strict=True):
+        for picture, index, label in zip(*arrays, strict=True):
             if label >= 0:
-                found.setdefault((index, label), picture.copy())  # not a view, which would keep the whole file's
+                found.setdefault(
+                    (int(index), int(label)), picture.copy()
+                )  # not a view, which would keep the whole file's
     keys = sorted(found)
-    images = np.stack([found[key] for key in keys]) if keys else first.source[:0]
+    images = np.stack([found[key] for key in keys]) if keys else sources[:0]
     index, label = torch.tensor(keys, dtype=torch.int64).reshape(-1, 2).unbind(dim=1)
-    return ViewSources(first.settings, frozenset(targets), torch.from_numpy(images), index, label)
+    return ViewSources(first, frozenset(targets), torch.from_numpy(images), index, label)
 
 
 class Gradients:

@@ -126,9 +126,8 @@ function review(trials) {
 
 function verdict(counts, decided) {
   if (!decided) return "Every time: can’t tell";
-  const [more, less] = [...counts].sort((p, q) => q.n - p.n);
-  const clear = wilson(more.n, decided)[0] > 0.5;
-  return clear
+  const [more, less] = counts.toSorted((p, q) => q.n - p.n);
+  return wilson(more.n, decided)[0] > 0.5
     ? `${more.view.name}: preferred ${more.n} to ${less.n}`
     : `${more.n} to ${less.n}: no clear preference, one half lies in the interval`;
 }

@@ -1,13 +1,10 @@
 // What is left: source and strip, keys, theme, history; then everything is put together.
 
-const strips = new Map();
-
 /** The source of A (or of B where A has none), and the others to choose from. */
 function renderSource() {
   const ascents = slots.map((slot) => ascentOf(state[slot]));
   const ascent = ascents.find(Boolean);
-  const [figure, canvas] = [byId("figure-source"), byId("canvas-source")];
-  figure.querySelector(".nothing").hidden = true;
+  const canvas = byId("canvas-source");
   draw(canvas, ascent && sourceTile(ascent, sourceIn(ascent)), state);
   const differ = ascents.every(Boolean) && ascents[0].source_sheet !== ascents[1].source_sheet;
   const name = ascent ? sourceName(ascent, sourceIn(ascent)) : "none";
@@ -38,19 +35,18 @@ function renderStrip() {
     strip.style.setProperty("--n", DATA.classes.length);
     for (const name of DATA.classes) {
       const pictures = slots.map((slot) => el("canvas", { role: "img", class: slot }));
-      const button = el("button", { type: "button", title: name, "aria-label": `class ${name}`, onclick: () => show({ class: name }) }, ...pictures, el("span", {}, name));
-      strips.set(name, { button, pictures });
-      strip.append(button);
+      strip.append(el("button", { type: "button", title: name, "aria-label": `class ${name}`, onclick: () => show({ class: name }) }, pictures, el("span", {}, name)));
     }
   }
-  for (const [name, { button, pictures }] of strips) {
+  DATA.classes.forEach((name, number) => {
+    const button = strip.children[number];
     button.setAttribute("aria-pressed", String(name === state.class));
     slots.forEach((slot, k) => {
       const ascent = ascentOf(state[slot], name);
-      pictures[k].setAttribute("aria-label", `${slot.toUpperCase()}, towards ${quoted(name)}${ascent ? "" : ": no picture"}`);
-      draw(pictures[k], ascent && tileOf(ascent, sourceIn(ascent), Infinity));
+      button.children[k].setAttribute("aria-label", `${slot.toUpperCase()}, towards ${quoted(name)}${ascent ? "" : ": no picture"}`);
+      draw(button.children[k], ascent && tileOf(ascent, sourceIn(ascent), Infinity));
     });
-  }
+  });
   byId("strip-note").textContent = `Ends of the ascents from source ${state.source + 1} of ${sourceCount()} towards every class: A above, B below; ε = ${state.eps}.`;
 }
 
@@ -110,9 +106,8 @@ function storedTheme() {
 function restore() {
   waiting.address = null;
   const { read, unknown } = readAddress(location.hash);
-  const notice = byId("notice");
-  notice.hidden = !unknown.length;
-  notice.textContent = unknown.length ? `This link names what this page does not have: ${unknown.join(", ")}. Shown instead is what the page opens with.` : "";
+  const said = `This link names what this page does not have: ${unknown.join(", ")}. Shown instead is what the page opens with.`;
+  Object.assign(byId("notice"), { hidden: !unknown.length, textContent: unknown.length ? said : "" });
   stopPlaying();
   show(read, { keep: true });
 }

@@ -119,8 +119,7 @@ function flickerOrNot() {
 }
 
 function renderStage() {
-  const blind = state.mode === "blind";
-  byId("stage").hidden = blind;
+  byId("stage").hidden = state.mode === "blind";
   byId("look").dataset.mode = state.mode;
   byId("class").value = DATA.classes.indexOf(state.class);
   for (const slot of slots) byId(slot).value = state[slot];
@@ -132,7 +131,7 @@ function renderStage() {
     input.nextElementSibling.textContent = input.value + note;
   }
   flickerOrNot();
-  if (blind) return;
+  if (state.mode === "blind") return;
   const steps = stepsShown();
   Object.assign(byId("step"), { max: steps.length - 1, value: steps.indexOf(state.step) });
   byId("step").setAttribute("aria-valuetext", `step ${state.step} of ${steps.at(-1)}`);
@@ -157,10 +156,8 @@ function renderPictures() {
 function renderFrame(canvas, slot, measures) {
   const [view, frame] = [VIEWS[state[slot]], canvas.parentElement];
   const ascent = ascentOf(view.number);
-  const badge = frame.querySelector(".badge");
-  badge.hidden = state.mode !== "flicker";
-  badge.textContent = slot.toUpperCase();
-  badge.className = `badge now ${slot}`;
+  const badge = { hidden: state.mode !== "flicker", textContent: slot.toUpperCase(), className: `badge now ${slot}` };
+  Object.assign(frame.querySelector(".badge"), badge);
   frame.className = `frame ${slot}${state.zoom > 1 ? " movable" : ""}`;
   renderNothing(frame.querySelector(".nothing"), view, ascent);
   draw(canvas, ascent && tileOf(ascent, sourceIn(ascent), state.step), state);

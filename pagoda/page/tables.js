@@ -6,7 +6,6 @@ const sameView = (row, view) => row.model === view.model && row.sigma === view.s
 const marks = (match) => slots.filter((slot) => match(VIEWS[state[slot]])).map((slot) => el("b", { class: `badge ${slot}` }, slot.toUpperCase()));
 
 const nameOf = (row) => VIEWS.find((view) => sameView(row, view))?.name ?? row.view ?? row.model;
-const unbroken = (name) => name.replaceAll(" = ", "\u00a0=\u00a0");
 
 let summaryOf = "";
 function renderSummary() {
@@ -21,7 +20,7 @@ function renderSummary() {
   const body = rows.map((row) => {
     const chosen = marks((view) => sameView(row, view));
     return el("tr", { class: chosen.length ? "chosen" : null },
-      el("th", { scope: "row" }, unbroken(nameOf(row)), row.flags ? el("sup", {}, String(flagged.indexOf(row) + 1)) : "", " ", ...chosen),
+      el("th", { scope: "row" }, nameOf(row).replaceAll(" = ", "\u00a0=\u00a0"), row.flags ? el("sup", {}, String(flagged.indexOf(row) + 1)) : "", " ", ...chosen),
       el("td", {}, row.n === null ? "–" : String(row.n)),
       columns.map(({ column }) => cell(row[column], row[`${column}_low`], row[`${column}_high`])));
   });
@@ -97,9 +96,8 @@ function axes(width, height, edge, furthest, x, y) {
   for (let radius = 0; radius <= furthest + 1e-9; radius += every) {
     parts.push(el("text", { x: x(radius), y: height - edge.bottom + 18, "text-anchor": "middle" }, String(radius)));
   }
-  parts.push(el("text", { x: 2, y: 12 }, "certified accuracy"));
-  parts.push(el("text", { x: (width + edge.left) / 2, y: height - 6, "text-anchor": "middle" }, "L2 radius (pixel values)"));
-  return parts;
+  return [...parts, el("text", { x: 2, y: 12 }, "certified accuracy"),
+    el("text", { x: (width + edge.left) / 2, y: height - 6, "text-anchor": "middle" }, "L2 radius (pixel values)")];
 }
 
 function curvesNote(curves) {

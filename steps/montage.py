@@ -6,6 +6,7 @@ epsilon.
 """
 
 from pathlib import Path
+from typing import Literal
 
 from pagoda.data.alignments import read_rows
 from pagoda.errors import BadInput
@@ -24,8 +25,10 @@ KINDS = (*DESIGNS, "animation")
 class Config(Options):
     """Put ascents side by side."""
 
-    kind: str = option(f"one of {', '.join(KINDS)}")
-    ascents: tuple[Path, ...] = option("files that the ascend step wrote; their order is that of the views")
+    kind: Literal[*KINDS] = option(f"one of {', '.join(KINDS)}")
+    ascents: tuple[Path, ...] = option(
+        "files that the ascend step wrote; their order is that of the views", min_length=1
+    )
     out: Path = option("where the picture goes: .png, .pdf or .svg")
     measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote; none: no verdicts", ())
 
@@ -35,8 +38,6 @@ def run(config: Config) -> Montage | None:
 
     Raises BadInput where an ascent or a measure is missing or does not belong.
     """
-    if config.kind not in KINDS:
-        raise BadInput(f"montage kind {config.kind!r} is unknown: choose from {', '.join(KINDS)}")
     ascents = read_ascents(config.ascents)
     if config.kind == "animation":
         if config.out.suffix != ".png":

@@ -181,7 +181,6 @@ def test_a_large_page_says_what_to_lower(example, monkeypatch, caplog):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (lambda c: {"ascents": ()}, "no ascents"),
         (lambda c: {"ascents": (*c.ascents, c.out.with_name("none.npz"))}, "no .*none.npz: the ascend step writes it"),
         (lambda c: {"ascents": c.ascents[:-1]}, r"0 ascents of gaussian-0.5, .* from seeds at ε = 2 towards .*猫"),
         (lambda c: {"ascents": (*c.ascents, c.ascents[0])}, "2 ascents of standard, unsmoothed at ε = 1"),

@@ -248,12 +248,6 @@ def test_ascents_that_do_not_belong_together_are_refused(table, write, tmp_path)
         ("ladder", files[:1] * 2, "do not make a table"),
         ("class", files, "one target class, but the ascents have target 3, 7"),
         ("sweep", files, "one target class"),
-        ("class", (), "no ascents"),
-        (
-            "collage",
-            files,
-            "'collage' is unknown: choose from headline, eps, class, ladder, sweep",
-        ),
         ("headline", (*files, lone), "no .*none.npz: the ascend step writes it"),
     ):
         with pytest.raises(BadInput, match=said):
@@ -269,3 +263,9 @@ def test_ascents_that_do_not_belong_together_are_refused(table, write, tmp_path)
     with pytest.raises(BadInput, match=r"m.jpg: its suffix must be one of .png, .pdf, .svg"):
         montage.run(montage.Config(kind="headline", ascents=write(table), out=tmp_path / "m.jpg"))
     assert not list(tmp_path.glob("m.*"))
+
+
+@pytest.mark.parametrize("changes", [{"kind": "collage"}, {"ascents": ()}])
+def test_a_montage_needs_ascents_and_a_kind_that_there_is(tmp_path, changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        montage.Config(**{"kind": "class", "ascents": (tmp_path,), "out": tmp_path / "m.png"} | changes)

@@ -25,8 +25,7 @@ SPACING = 0.25  # distance of the radii in the table: that of the published tabl
 PUBLISHED = Path(pagoda.__file__).parent / "data" / "published.csv"
 PUBLISHED_IMAGES = 500  # over how many images the published accuracies are
 ENVELOPE = "envelope"  # the name under which the best of the Gaussian-trained models stands at each radius
-POINTS = ("model", "sigma", "radius", "accuracy", "low", "high", "n")
-"""Columns of the table of certified accuracy, at least."""
+POINTS = ("model", "sigma", "radius", "accuracy", "low", "high", "n")  # the table's columns, at least
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,7 @@ class Montage:
 
 
 def read_ascents(paths: tuple[Path, ...]) -> list[Ascent]:
-    """Read ascents of one dataset. Raises BadInput where there are none, one is missing, or their classes differ."""
-    if not paths:
-        raise BadInput("no ascents: a montage needs at least one")
+    """Read ascents of one dataset. Raises BadInput where one is missing, or their classes differ."""
     ascents = [read_ascent(path) for path in paths]
     if len(classes := {ascent.settings.classes for ascent in ascents}) > 1:
         raise BadInput(f"the ascents are of different datasets: their classes are {sorted(classes)}")
@@ -107,8 +105,7 @@ def ladder(ascents: list[Ascent], verdicts: Rows) -> Montage:
     rows = []
     for number, view in enumerate(dict.fromkeys(a.settings.view for a in ascents)):
         panel, line = number // PANEL, lines[view]
-        ends = _from_source(line, verdicts, space=2 * GAP if number % PANEL else 0)
-        ends = replace(ends, right=ends.right and ["", *ends.right], panel=panel)
+        ends = replace(_from_source(line, verdicts, space=2 * GAP if number % PANEL else 0), panel=panel)
         norms = ["", *(f"‖δ‖ {a.norm[0]:.2f}" for a in line)]
         none = amplified(line[0].source[0], line[0].source[0])
         changes = [none, *(amplified(a.source[0], a.end[0]) for a in line)]
@@ -207,7 +204,8 @@ def _verdict(verdicts: Rows, ascent: Ascent, k: int) -> str:
 def _from_source(line: list[Ascent], verdicts: Rows, space: int = 0) -> Row:
     """Return the row of a view: the first source, then the ends of its ascents."""
     ends = _ends(line[0].settings.view.label, [(a, 0) for a in line], verdicts, space)
-    return replace(ends, pictures=[line[0].source[0], *ends.pictures], left=[_label(line[0], 0), *ends.left])
+    pictures, left = [line[0].source[0], *ends.pictures], [_label(line[0], 0), *ends.left]
+    return replace(ends, pictures=pictures, left=left, right=ends.right and ["", *ends.right])
 
 
 def _text(ascents: list[Ascent], verdicts: Rows) -> str:

@@ -113,8 +113,7 @@ def draw_grid(rows: list[Row], columns: list[str], title: str, text: str, *, bes
     _write(axes, lines, (MARGIN, bottom + MARGIN), SIZES["note"], color="#333333")
     # As it is: a PDF or an SVG holds these very pixels and says that they are squares.
     axes.imshow(canvas, extent=(0, total_w, total_h, 0), interpolation="none", aspect="auto", zorder=-1)
-    box = body_w, top, total_w - MARGIN - body_w, bottom - top
-    free = box[0] / total_w, 1 - (box[1] + box[3]) / total_h, box[2] / total_w, box[3] / total_h
+    free = body_w / total_w, 1 - bottom / total_h, (total_w - MARGIN - body_w) / total_w, (bottom - top) / total_h
     return Sheet(figure, free)
 
 

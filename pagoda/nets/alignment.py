@@ -44,10 +44,8 @@ class ViewSources:
 def read_view_sources(paths: tuple[Path, ...], model_hash: str, sigma: float) -> ViewSources:
     """Read what the ascents of a view start from, a file at a time.
 
-    Raises BadInput where there are none, or one is of another model, sigma or start than the others.
+    Raises BadInput where one is of another model, sigma or start than the others.
     """
-    if not paths:
-        raise BadInput("no ascents: the measures of a view need at least one that the ascend step wrote")
     first, sources, *_ = read_sources(paths[0])
     targets, found = set(), {}
     for path in paths:

@@ -146,9 +146,6 @@ function csvOf(trials) {
 
 function download(trials) {
   const url = URL.createObjectURL(new Blob([csvOf(trials)], { type: "text/csv" }));
-  const link = el("a", { href: url, download: `blind-test-${DATA.experiment}-${state.seed}.csv` });
-  document.body.append(link);
-  link.click();
-  link.remove();
+  el("a", { href: url, download: `blind-test-${DATA.experiment}-${state.seed}.csv` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

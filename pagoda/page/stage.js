@@ -15,9 +15,7 @@ function buildStage() {
   byId("epsilon").append(...RADII.map((epsilon) => el("label", {},
     el("input", { type: "radio", name: "epsilon", value: epsilon, onchange: () => show({ eps: epsilon, answers: "" }) }),
     el("span", {}, String(epsilon)))));
-  for (const input of document.querySelectorAll("[name=mode]")) {
-    input.addEventListener("change", () => setMode(input.value));
-  }
+  byId("mode").addEventListener("change", (event) => setMode(event.target.value));
   for (const slot of slots) {
     const select = byId(slot);
     select.append(...VIEWS.map((view) => el("option", { value: view.number }, view.name)));

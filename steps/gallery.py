@@ -14,9 +14,7 @@ LIMIT = 15_000_000  # bytes above which the page is warned of
 class Config(Gallery):
     """Make the page of an experiment."""
 
-    ascents: tuple[Path, ...] = option(
-        "files that the ascend step wrote; their order is that of the views", min_length=1
-    )
+    ascents: tuple[Path, ...] = option("files that the ascend step wrote, in the order of the views", min_length=1)
     measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote; none: the page has no measures", ())
     summary: Path = option("table (.csv) that the align_summary step wrote")
     certified: tuple[Path, ...] = option("table (.csv) that the certified_accuracy step wrote, or none", ())

@@ -12,9 +12,7 @@ from pagoda.run.command import main
 class Config(Options):
     """Draw gradients and their spectra."""
 
-    gradients: tuple[Path, ...] = option(
-        "files (.npz) that the align step wrote; their order is that of the views", min_length=1
-    )
+    gradients: tuple[Path, ...] = option("files (.npz) of the align step, in the order of the views", min_length=1)
     out: Path = option("where the figure goes: .png, .pdf or .svg")
 
 

@@ -26,9 +26,7 @@ class Config(Options):
     """Put ascents side by side."""
 
     kind: Literal[*KINDS] = option(f"one of {', '.join(KINDS)}")
-    ascents: tuple[Path, ...] = option(
-        "files that the ascend step wrote; their order is that of the views", min_length=1
-    )
+    ascents: tuple[Path, ...] = option("files that the ascend step wrote, in the order of the views", min_length=1)
     out: Path = option("where the picture goes: .png, .pdf or .svg")
     measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote; none: no verdicts", ())
 

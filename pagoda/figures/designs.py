@@ -132,9 +132,8 @@ def sweep(ascents: list[Ascent], verdicts: Rows) -> Montage:
         f"{about_notes(ascents, False)[:-1]}; right: split-half cosine, that of two independent estimates of the "
         f"gradient at the source, each from N draws. {made_by(ascents, draws=False)}"
     )
-    return Montage(
-        rows, ["source", *(f"N = {n}" for n in columns)], f"What σ and N do, towards {target}, {at(ascents[0])}", text
-    )
+    heads = ["source", *(f"N = {n}" for n in columns)]
+    return Montage(rows, heads, f"What σ and N do, towards {target}, {at(ascents[0])}", text)
 
 
 def synthesis(ascents: list[Ascent], verdicts: Rows) -> Montage:

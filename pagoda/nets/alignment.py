@@ -57,9 +57,8 @@ def read_view_sources(paths: tuple[Path, ...], model_hash: str, sigma: float) ->
         targets.add(settings.target)
         for picture, index, label in zip(*arrays, strict=True):
             if label >= 0:
-                found.setdefault(
-                    (int(index), int(label)), picture.copy()
-                )  # not a view, which would keep the whole file's
+                # A copy: a view would keep the whole file's.
+                found.setdefault((int(index), int(label)), picture.copy())
     keys = sorted(found)
     images = np.stack([found[key] for key in keys]) if keys else sources[:0]
     index, label = torch.tensor(keys, dtype=torch.int64).reshape(-1, 2).unbind(dim=1)

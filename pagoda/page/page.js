@@ -43,7 +43,8 @@ function renderStrip() {
     button.setAttribute("aria-pressed", String(name === state.class));
     slots.forEach((slot, k) => {
       const ascent = ascentOf(state[slot], name);
-      button.children[k].setAttribute("aria-label", `${slot.toUpperCase()}, towards ${quoted(name)}${ascent ? "" : ": no picture"}`);
+      const said = `${slot.toUpperCase()}, towards ${quoted(name)}${ascent ? "" : ": no picture"}`;
+      button.children[k].setAttribute("aria-label", said);
       draw(button.children[k], ascent && tileOf(ascent, sourceIn(ascent), Infinity));
     });
   });
@@ -106,8 +107,9 @@ function storedTheme() {
 function restore() {
   waiting.address = null;
   const { read, unknown } = readAddress(location.hash);
-  const said = `This link names what this page does not have: ${unknown.join(", ")}. Shown instead is what the page opens with.`;
-  Object.assign(byId("notice"), { hidden: !unknown.length, textContent: unknown.length ? said : "" });
+  const lacking = `This link names what this page does not have: ${unknown.join(", ")}.`;
+  const said = unknown.length ? `${lacking} Shown instead is what the page opens with.` : "";
+  Object.assign(byId("notice"), { hidden: !said, textContent: said });
   stopPlaying();
   show(read, { keep: true });
 }

@@ -30,7 +30,6 @@ QUALITY = 85
 WEBP_SIDE = 16383  # pixels a side that the WebP format ends at
 TAKEN = [measure.column for measure in MEASURES if not measure.judge]  # columns that the align step's tables have
 EXACT = ("epsilon", "sigma", "radius", *TEXT)  # columns that rows are found by: they are not rounded
-SUMMARY = ("model", "sigma", "start", "epsilon", "n")
 CERTIFIED = ("model", "sigma", "radius", "accuracy", "low", "high", "n")
 
 
@@ -81,7 +80,7 @@ def gather(
         "first": _first(views, epsilon),
         "ascents": ascents,
         "sheets": list(sheets),
-        "summary": _rows(summary, "align_summary", SUMMARY),
+        "summary": _rows(summary, "align_summary", ("model", "sigma", "start", "epsilon", "n")),
         "certified": [row for path in certified for row in _rows(path, "certified_accuracy", CERTIFIED)],
     }
 

@@ -34,8 +34,9 @@ function renderStrip() {
   if (!strip.children.length) {
     strip.style.setProperty("--n", DATA.classes.length);
     for (const name of DATA.classes) {
-      const pictures = slots.map((slot) => el("canvas", { role: "img", class: slot }));
-      strip.append(el("button", { type: "button", title: name, "aria-label": `class ${name}`, onclick: () => show({ class: name }) }, pictures, el("span", {}, name)));
+      const attributes = { type: "button", title: name, "aria-label": `class ${name}` };
+      strip.append(el("button", { ...attributes, onclick: () => show({ class: name }) },
+        slots.map((slot) => el("canvas", { role: "img", class: slot })), el("span", {}, name)));
     }
   }
   DATA.classes.forEach((name, number) => {
@@ -132,7 +133,7 @@ buildStage();
 listeners.push(renderStage, renderSummary, renderCurves, renderBlind, tell);
 new ResizeObserver(renderCurves).observe(byId("curves"));
 setTheme(storedTheme());
-byId("theme").addEventListener("click", () => setTheme(THEMES[turned(THEMES.indexOf(byId("theme").dataset.theme) + 1, 3)]));
+byId("theme").addEventListener("click", () => setTheme(around(THEMES, byId("theme").dataset.theme, 1)));
 byId("help").addEventListener("click", everywhere["?"]);
 addEventListener("keydown", onKey);
 addEventListener("hashchange", restore);

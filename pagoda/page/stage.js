@@ -4,7 +4,6 @@ const slots = ["a", "b"];
 let playing = null;
 let flickering = null;
 let swapped = false; // while flickering: B is in the place of A
-const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 function buildStage() {
   const choose = byId("class");
@@ -32,7 +31,8 @@ function buildStage() {
   document.documentElement.style.setProperty("--ratio", DATA.picture.width / DATA.picture.height);
 }
 
-const turnClass = (by) => show({ class: DATA.classes[turned(DATA.classes.indexOf(state.class) + by, DATA.classes.length)] });
+const around = (values, value, by) => values[turned(values.indexOf(value) + by, values.length)];
+const turnClass = (by) => show({ class: around(DATA.classes, state.class, by) });
 const turnSource = (by) => show({ source: turned(state.source + by, sourceCount()) });
 
 function turnStep(by) {
@@ -113,7 +113,7 @@ function flickerOrNot() {
     clearInterval(flickering);
     flickering = null;
     swapped = false;
-  } else if (!still.matches) flickering ??= setInterval(swap, 600);
+  } else if (!matchMedia("(prefers-reduced-motion: reduce)").matches) flickering ??= setInterval(swap, 600);
 }
 
 function renderStage() {

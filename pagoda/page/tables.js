@@ -33,7 +33,8 @@ function renderSummary() {
 
 const interval = (low, high, digits) => `[${signed(low, digits)}, ${signed(high, digits)}]`;
 
-const cell = (value, low, high) => el("td", {}, signed(value), missing(low) ? "" : el("span", { class: "interval" }, interval(low, high)));
+const cell = (value, low, high) => el("td", {}, signed(value),
+  missing(low) ? null : el("span", { class: "interval" }, interval(low, high)));
 
 /** Curves by model and σ, in the order of the table. */
 function curvesOf(rows) {

@@ -32,10 +32,7 @@ class Config(Options):
 
 
 def run(config: Config) -> Montage | None:
-    """Draw the montage and return it, or write the animation.
-
-    Raises BadInput where an ascent or a measure is missing or does not belong.
-    """
+    """Draw and return a montage, or write an animation. Raises BadInput where a file is missing or does not belong."""
     ascents = read_ascents(config.ascents)
     if config.kind == "animation":
         if config.out.suffix != ".png":

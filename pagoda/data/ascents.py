@@ -102,10 +102,7 @@ def read_sources(path: Path) -> tuple[Settings, np.ndarray, np.ndarray, np.ndarr
 
 
 def read_npz(path: Path, step: str, made: Callable[[NpzFile], T]) -> T:
-    """Return what `made` makes of the arrays that `step` wrote.
-
-    Raises BadInput where the file is missing, truncated or something else.
-    """
+    """Return what `made` makes of `step`'s arrays. Raises BadInput where the file is missing, truncated or foreign."""
     try:
         # Opened here, because NumPy leaves a file open that it cannot read.
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:

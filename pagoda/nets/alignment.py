@@ -42,10 +42,7 @@ class ViewSources:
 
 
 def read_view_sources(paths: tuple[Path, ...], model_hash: str, sigma: float) -> ViewSources:
-    """Read what the ascents of a view start from, a file at a time.
-
-    Raises BadInput where one is of another model, sigma or start than the others.
-    """
+    """Read a view's sources, a file at a time. Raises BadInput where one is of another model, sigma or start."""
     first, sources, *_ = read_sources(paths[0])
     targets, found = set(), {}
     for path in paths:

@@ -50,9 +50,8 @@ def fit_judges(pictures: Tensor, labels: Tensor, seed: int) -> Judges:
 
     """
     y = labels.numpy()
-    classes = len(np.unique(y))
     batch = min(len(y), max(16, min(200, len(y) // 20)))
-    components = max(1, min(COMPONENTS, len(y) // (2 * classes), pictures[0].numel()))
+    components = max(1, min(COMPONENTS, len(y) // (2 * len(np.unique(y))), pictures[0].numel()))
     reduced = PCA(components, svd_solver="randomized", random_state=seed)
     kinds = {
         "knn": make_pipeline(reduced, KNeighborsClassifier(min(5, len(y)))),

@@ -28,7 +28,7 @@ class Config(Align):
 
     model: Path = option("model.safetensors that the train step wrote")
     data: Path = option("dataset.json that the fetch step wrote")
-    ascents: tuple[Path, ...] = option("files that the ascend step wrote, of one view")
+    ascents: tuple[Path, ...] = option("files that the ascend step wrote, of one view", min_length=1)
     out: Path = option("where the table (.csv) goes; .json and .npz go beside it")
     sigma: float = option("standard deviation of the smoothing noise; 0: unsmoothed", ge=0)
 

@@ -16,7 +16,7 @@ from pagoda.run.command import main
 class Config(Options):
     """Summarise the measures of every view."""
 
-    tables: tuple[Path, ...] = option("tables (.csv) that the align step wrote, each with its .json")
+    tables: tuple[Path, ...] = option("tables (.csv) that the align step wrote, each with its .json", min_length=1)
     out: Path = option("where the summary (.csv) goes; the same to read (.md) goes beside it")
     epsilon: float = option("the epsilon that the .md shows; the .csv has all", gt=0)
     gate: float = option("split-half cosine below which N is called too small", 0.5)
@@ -24,8 +24,6 @@ class Config(Options):
 
 def run(config: Config) -> pd.DataFrame:
     """Write both files and return the summary. Raises BadInput where a table is missing, foreign or empty."""
-    if not config.tables:
-        raise BadInput("no tables: a summary needs at least one that the align step wrote")
     alignments = [read_alignment(path) for path in config.tables]
     summary = Summary(alignments, config.epsilon, config.gate)
     table = summary.table()

@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 
 from pagoda.data.tables import FORMAT
-from pagoda.errors import BadInput
 from pagoda.figures.certified import compare, draw_certified, envelope, read_certificates, read_published
 from pagoda.figures.style import save_figure
 from pagoda.files import write_text
@@ -20,15 +19,13 @@ from pagoda.run.command import main
 class Config(Options):
     """Draw certified accuracy against radius."""
 
-    tables: tuple[Path, ...] = option("tables (.tsv) that the certify step wrote, each with its .json")
+    tables: tuple[Path, ...] = option("tables (.tsv) that the certify step wrote, each with its .json", min_length=1)
     out: Path = option("where the figure goes (.png, .pdf or .svg); the CSV and .summary.csv go beside it")
     published: str = option("compare with published figures of this dataset: cifar10, imagenet; empty: none", "")
 
 
 def run(config: Config) -> pd.DataFrame:
     """Write figure and tables, and return the table. Raises BadInput where one is missing or has no rows."""
-    if not config.tables:
-        raise BadInput("no tables: certified accuracy needs at least one that the certify step wrote")
     tables = [read_certificates(path) for path in config.tables]
     published = read_published(config.published)
     frame = pd.DataFrame([point for table in tables for point in table.points()])

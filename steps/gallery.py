@@ -2,21 +2,19 @@
 
 from pathlib import Path
 
-from pagoda.errors import BadInput
 from pagoda.files import write_bytes
 from pagoda.log import logger
 from pagoda.options import Gallery, option
 from pagoda.page.build import gather, render
 from pagoda.run.command import main
 
-LIMIT = 15_000_000
-"""Bytes above which the page is warned of."""
+LIMIT = 15_000_000  # bytes above which the page is warned of
 
 
 class Config(Gallery):
     """Make the page of an experiment."""
 
-    ascents: tuple[Path, ...] = option("files that the ascend step wrote; their order is that of the views")
+    ascents: tuple[Path, ...] = option("files that the ascend step wrote, in the order of the views", min_length=1)
     measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote; none: the page has no measures", ())
     summary: Path = option("table (.csv) that the align_summary step wrote")
     certified: tuple[Path, ...] = option("table (.csv) that the certified_accuracy step wrote, or none", ())
@@ -28,11 +26,7 @@ class Config(Gallery):
 
 def run(config: Config) -> None:
     """Write the page. Raises BadInput where a file is missing or is none of ours, or ascents do not belong together."""
-    if not config.ascents:
-        raise BadInput("no ascents: a page needs at least one")
-    shown = {
-        name: getattr(config, name) for name in ("measures", "summary", "certified", "epsilon", "sources", "frames")
-    }
+    shown = config.model_dump(include={"measures", "summary", "certified", "epsilon", "sources", "frames"})
     data = {"experiment": config.experiment, "config": config.config_hash} | gather(config.ascents, **shown)
     page = render(data).encode()
     write_bytes(config.out, page)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from pagoda.errors import BadInput
 from pagoda.figures.gradients import draw_gradients, read_gradients
 from pagoda.figures.style import save_figure
 from pagoda.log import logger
@@ -13,14 +12,12 @@ from pagoda.run.command import main
 class Config(Options):
     """Draw gradients and their spectra."""
 
-    gradients: tuple[Path, ...] = option("files (.npz) that the align step wrote; their order is that of the views")
+    gradients: tuple[Path, ...] = option("files (.npz) of the align step, in the order of the views", min_length=1)
     out: Path = option("where the figure goes: .png, .pdf or .svg")
 
 
 def run(config: Config) -> None:
     """Draw the figure. Raises BadInput where a file is missing, or the views are of different images."""
-    if not config.gradients:
-        raise BadInput("no gradients: the figure needs at least one file that the align step wrote")
     views = [read_gradients(path) for path in config.gradients]
     save_figure(draw_gradients(views).figure, config.out)
     logger.info("wrote %s: %d views", config.out, len(views))

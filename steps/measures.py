@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from pagoda.data.tables import read_table
-from pagoda.errors import BadInput
 from pagoda.figures.certified import POINTS
 from pagoda.figures.panels import draw_panels, read_summary
 from pagoda.figures.style import plt, save_figure
@@ -18,13 +17,11 @@ class Config(Options):
     summary: Path = option("the table (.csv) that the align_summary step wrote")
     epsilon: float = option("radius of the ascents", gt=0)
     out: Path = option("where the figure goes: .png, .pdf or .svg")
-    certified: tuple[Path, ...] = option("the table (.csv) of the certified_accuracy step, or none", ())
+    certified: tuple[Path, ...] = option("the table (.csv) of the certified_accuracy step, or none", (), max_length=1)
 
 
 def run(config: Config) -> plt.Figure:
     """Draw the figure and return it, closed. Raises BadInput where a table is missing or has no such epsilon."""
-    if len(config.certified) > 1:
-        raise BadInput(f"--certified has {len(config.certified)} tables: give one, or none")
     rows = read_summary(config.summary, config.epsilon)
     certified = read_table(config.certified[0], "certified_accuracy", POINTS) if config.certified else None
     figure = draw_panels(rows, certified, config.epsilon)

@@ -6,6 +6,7 @@ epsilon.
 """
 
 from pathlib import Path
+from typing import Literal
 
 from pagoda.data.alignments import read_rows
 from pagoda.errors import BadInput
@@ -24,21 +25,14 @@ KINDS = (*DESIGNS, "animation")
 class Config(Options):
     """Put ascents side by side."""
 
-    kind: str = option(f"one of {', '.join(KINDS)}")
-    ascents: tuple[Path, ...] = option("files that the ascend step wrote; their order is that of the views")
+    kind: Literal[*KINDS] = option(f"one of {', '.join(KINDS)}")
+    ascents: tuple[Path, ...] = option("files that the ascend step wrote, in the order of the views", min_length=1)
     out: Path = option("where the picture goes: .png, .pdf or .svg")
     measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote; none: no verdicts", ())
 
 
 def run(config: Config) -> Montage | None:
-    """Draw the montage and return it, or play the animation.
-
-    Raises:
-        BadInput: where an ascent or a measure is missing or does not belong.
-
-    """
-    if config.kind not in KINDS:
-        raise BadInput(f"montage kind {config.kind!r} is unknown: choose from {', '.join(KINDS)}")
+    """Draw and return a montage, or write an animation. Raises BadInput where a file is missing or does not belong."""
     ascents = read_ascents(config.ascents)
     if config.kind == "animation":
         if config.out.suffix != ".png":

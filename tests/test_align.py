@@ -150,7 +150,6 @@ def test_what_does_not_belong_together_is_refused(asked, dataset, tmp_path):
     foreign = ascents(other, dataset, tmp_path / "other", sigma=0.5, radii=(1.0,), targets=("3",))
     unsmoothed = ascents(asked.model, dataset, tmp_path / "third", sigma=0.0, radii=(1.0,), targets=("3",))
     for changes, said in (
-        ({"ascents": ()}, "no ascents"),
         ({"ascents": foreign}, "is of the model .*, but .* is"),
         ({"ascents": asked.ascents + unsmoothed}, r"is of another view \(gaussian-0.5, unsmoothed\)"),
         ({"judge_fit": 300}, "judge_fit is 300 and judge_held_out 100: of 359 test images"),

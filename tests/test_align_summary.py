@@ -165,7 +165,6 @@ def test_what_is_missing_or_foreign_is_named(tmp_path):
     foreign.write_text("a,b\n1,2\n")
     foreign.with_suffix(".json").write_text("{}")
     for tables, changes, said in (
-        ((), {}, "no tables"),
         ((tmp_path / "none.csv",), {}, "no .*none.csv: the align step writes it"),
         ((foreign,), {}, "foreign.csv is not a table that the align step wrote"),
         ((good,), {"epsilon": 3.0}, "epsilon is 3: the tables have 4"),

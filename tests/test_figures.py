@@ -40,7 +40,7 @@ def test_an_animation_holds_every_frame_pixel_by_pixel(tmp_path):
     paths = tuple(tmp_path / f"{k}.npz" for k in range(2))
     for k, path in enumerate(paths):
         write_ascent(path, invented(k, **VIEWS[k]))
-    montage.run(montage.Config("animation", paths, tmp_path / "a.png"))
+    montage.run(montage.Config(kind="animation", ascents=paths, out=tmp_path / "a.png"))
     ascents, scale = [read_ascent(path) for path in paths], scale_of(SIDE, films.SOURCES, 2)
     with Image.open(tmp_path / "a.png") as film:
         assert (film.n_frames, film.info["loop"], film.mode) == (3, 0, "RGB")
@@ -54,7 +54,7 @@ def test_an_animation_holds_every_frame_pixel_by_pixel(tmp_path):
             )
     assert shown == [films.FIRST, films.BETWEEN, films.LAST] and shown[-1] > shown[1]
     first = (tmp_path / "a.png").read_bytes()
-    montage.run(montage.Config("animation", paths, tmp_path / "a.png"))
+    montage.run(montage.Config(kind="animation", ascents=paths, out=tmp_path / "a.png"))
     assert (tmp_path / "a.png").read_bytes() == first
     assert [films.p_after(ascents[0], done)[0] for done in (0, 15, 30)] == [
         ascents[0].p_before[0], ascents[0].p_path[15, 0], ascents[0].p_after[0]
@@ -71,9 +71,9 @@ def test_an_animation_is_of_one_class_at_one_epsilon(tmp_path):
     ):
         write_ascent(paths[1], other)
         with pytest.raises(BadInput, match=said):
-            montage.run(montage.Config("animation", paths, tmp_path / "a.png"))
+            montage.run(montage.Config(kind="animation", ascents=paths, out=tmp_path / "a.png"))
     with pytest.raises(BadInput, match=r"a.gif: its suffix must be .png"):
-        montage.run(montage.Config("animation", paths, tmp_path / "a.gif"))
+        montage.run(montage.Config(kind="animation", ascents=paths, out=tmp_path / "a.gif"))
 
 
 @pytest.fixture
@@ -98,9 +98,9 @@ def kept(tmp_path):
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_gradients_are_drawn_at_three_deviations_beside_their_spectra(kept, tmp_path, suffix):
     out = tmp_path / f"g.{suffix}"
-    gradients.run(gradients.Config(kept, out))
+    gradients.run(gradients.Config(gradients=kept, out=out))
     first = out.read_bytes()
-    gradients.run(gradients.Config(kept, out))
+    gradients.run(gradients.Config(gradients=kept, out=out))
     assert out.read_bytes() == first
     views = [read_gradients(path) for path in kept]
     rows = [views[0].image] + [
@@ -192,7 +192,7 @@ def test_measures_are_drawn_without_certificates_too(summary, tmp_path, suffix):
     out = tmp_path / f"m.{suffix}"
     contents = []
     for _ in range(2):
-        measures.run(measures.Config(summary, 2, out))
+        measures.run(measures.Config(summary=summary, epsilon=2, out=out))
         contents.append(out.read_bytes())
     assert contents[0] == contents[1]
 
@@ -200,13 +200,15 @@ def test_measures_are_drawn_without_certificates_too(summary, tmp_path, suffix):
 def test_measures_asked_of_what_is_not_there_say_so(summary, tmp_path):
     out = tmp_path / "m.png"
     for config, said in (
-        (measures.Config(summary, 3, out), "no view from images at ε = 3: it has 2, 4"),
-        (measures.Config(tmp_path / "no.csv", 4, out), "no .*no.csv: the align_summary step writes it"),
+        (measures.Config(summary=summary, epsilon=3, out=out), "no view from images at ε = 3: it has 2, 4"),
         (
-            measures.Config(summary, 4, out, certified=(summary,)),
+            measures.Config(summary=tmp_path / "no.csv", epsilon=4, out=out),
+            "no .*no.csv: the align_summary step writes it",
+        ),
+        (
+            measures.Config(summary=summary, epsilon=4, out=out, certified=(summary,)),
             "is not a table that the certified_accuracy step wrote",
         ),
-        (measures.Config(summary, 4, out, certified=(summary, summary)), "has 2 tables"),
     ):
         with pytest.raises(BadInput, match=said):
             measures.run(config)

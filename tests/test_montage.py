@@ -135,7 +135,9 @@ def test_a_class_montage_shows_the_first_sources_at_every_epsilon(write, tmp_pat
 
 def test_verdicts_count_the_judges_that_judge(table, write, tmp_path):
     measures(table, tmp_path / "align.csv")
-    config = montage.Config("headline", write(table), tmp_path / "m.png", measures=(tmp_path / "align.csv",))
+    config = montage.Config(
+        kind="headline", ascents=write(table), out=tmp_path / "m.png", measures=(tmp_path / "align.csv",)
+    )
     made = montage.run(config)
     assert [row.right for row in made.rows] == [None, ["1/3", "2/3"], ["2/3", "2/3"]]
     assert made.rows[1].left == [f"{a.p_after[0]:.2f}" for a in table[:2]]
@@ -150,7 +152,7 @@ def test_a_picture_without_a_verdict_is_named(table, write, tmp_path):
         path, index=False
     )
     with pytest.raises(BadInput, match=r"gaussian-0.5, smoothed with σ = 0.5, ε = 2, class '7', image #0"):
-        montage.run(montage.Config("headline", write(table), tmp_path / "m.png", measures=(path,)))
+        montage.run(montage.Config(kind="headline", ascents=write(table), out=tmp_path / "m.png", measures=(path,)))
     frame[:0].to_csv(path, index=False)
     with pytest.raises(BadInput, match="no rows"):
         read_rows((path,), designs.AFTER)
@@ -246,12 +248,6 @@ def test_ascents_that_do_not_belong_together_are_refused(table, write, tmp_path)
         ("ladder", files[:1] * 2, "do not make a table"),
         ("class", files, "one target class, but the ascents have target 3, 7"),
         ("sweep", files, "one target class"),
-        ("class", (), "no ascents"),
-        (
-            "collage",
-            files,
-            "'collage' is unknown: choose from headline, eps, class, ladder, sweep",
-        ),
         ("headline", (*files, lone), "no .*none.npz: the ascend step writes it"),
     ):
         with pytest.raises(BadInput, match=said):
@@ -267,3 +263,9 @@ def test_ascents_that_do_not_belong_together_are_refused(table, write, tmp_path)
     with pytest.raises(BadInput, match=r"m.jpg: its suffix must be one of .png, .pdf, .svg"):
         montage.run(montage.Config(kind="headline", ascents=write(table), out=tmp_path / "m.jpg"))
     assert not list(tmp_path.glob("m.*"))
+
+
+@pytest.mark.parametrize("changes", [{"kind": "collage"}, {"ascents": ()}])
+def test_a_montage_needs_ascents_and_a_kind_that_there_is(tmp_path, changes):
+    with pytest.raises(ValueError, match=next(iter(changes))):
+        montage.Config(**{"kind": "class", "ascents": (tmp_path,), "out": tmp_path / "m.png"} | changes)

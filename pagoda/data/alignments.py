@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pagoda.data.ascents import Settings
-from pagoda.data.registry import COLUMNS, JUDGES, MEASURES
+from pagoda.data.registry import COLUMNS, JUDGES, MEASURES, OTHERS
 from pagoda.data.tables import SEEN, read_facts, read_table
 from pagoda.data.views import View
 from pagoda.errors import BadInput
@@ -38,8 +38,7 @@ class Alignment:
 
 def read_alignment(path: Path) -> Alignment:
     """Read a view's measures. Raises BadInput where the table is missing, empty or something else."""
-    gains = [measure.column for measure in MEASURES if measure.judge]
-    known = [name for name in COLUMNS if name not in gains]
+    known = [measure.column for measure in (*MEASURES, *OTHERS) if not measure.judge]
     rows = read_table(path, "align", ["index", "target", "start", "epsilon", *known, *SEEN])
     for judge in (judge.name for judge in JUDGES):
         gain = (rows[f"{judge}_after"] == rows.target).astype(float) - (rows[f"{judge}_before"] == rows.target)

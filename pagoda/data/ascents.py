@@ -89,33 +89,20 @@ def write_ascent(path: Path, ascent: Ascent) -> None:
 
 def read_ascent(path: Path) -> Ascent:
     """Read an ascent. Raises BadInput where the file is missing, truncated or something else."""
-    return read_npz(path, "ascend", lambda file: Ascent(_settings(file), **_arrays(file, file.files)))
+
+    def made(file: NpzFile) -> Ascent:
+        return Ascent(_settings(file), **{name: file[name] for name in file.files if name != "settings"})
+
+    return read_npz(path, "ascend", made)
 
 
-@dataclass(frozen=True)
-class Sources:
-    """What an ascent starts from, alone: a fraction of its file. Fields are those of `Ascent`."""
-
-    settings: Settings
-    source: np.ndarray
-    index: np.ndarray
-    label: np.ndarray
-
-
-def read_sources(path: Path) -> Sources:
-    """Read the sources of an ascent. Raises BadInput as `read_ascent` does."""
-    return read_npz(
-        path, "ascend", lambda file: Sources(_settings(file), **_arrays(file, ["source", "index", "label"]))
-    )
+def read_sources(path: Path) -> tuple[Settings, np.ndarray, np.ndarray, np.ndarray]:
+    """Read settings, source, index and label of an ascent, a fraction of its file. Raises BadInput as `read_ascent`."""
+    return read_npz(path, "ascend", lambda file: (_settings(file), file["source"], file["index"], file["label"]))
 
 
 def read_npz(path: Path, step: str, made: Callable[[NpzFile], T]) -> T:
-    """Return what `made` makes of the arrays that `step` wrote.
-
-    Raises:
-        BadInput: where the file is missing, truncated or something else.
-
-    """
+    """Return what `made` makes of `step`'s arrays. Raises BadInput where the file is missing, truncated or foreign."""
     try:
         # Opened here, because NumPy leaves a file open that it cannot read.
         with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
@@ -129,7 +116,3 @@ def read_npz(path: Path, step: str, made: Callable[[NpzFile], T]) -> T:
 def _settings(file: NpzFile) -> Settings:
     fields = json.loads(str(file["settings"]))
     return Settings(**fields | {"classes": tuple(fields["classes"])})
-
-
-def _arrays(file: NpzFile, names: list[str]) -> dict[str, np.ndarray]:
-    return {name: file[name] for name in names if name != "settings"}

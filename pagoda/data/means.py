@@ -5,18 +5,11 @@ from torch import Tensor
 
 from pagoda.data.dataset import Split
 
-DECODED = 200
-"""How many pictures of a class its mean is taken over, at most, where pictures are files."""
+DECODED = 200  # how many pictures of a class its mean is taken over, at most, where pictures are files
 
 
 def class_means(train: Split, classes: list[int]) -> Tensor:
-    """Return the mean training picture of each of `classes`: [K, C, size, size] in [0, 1].
-
-    Args:
-        train: the training split.
-        classes: class numbers.
-
-    """
+    """Return the mean training picture of each of `classes`, numbers: [K, C, size, size] in [0, 1]."""
     means = []
     for number in classes:
         places = torch.nonzero(train.labels == number).flatten()

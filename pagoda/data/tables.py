@@ -9,20 +9,16 @@ import pandas as pd
 from pagoda.data.registry import JUDGES
 from pagoda.errors import BadInput
 
-SEEN = [f"{judge.name}_{when}" for judge in JUDGES for when in ("before", "after")]
-"""Columns of what judges see."""
+SEEN = [f"{judge.name}_{when}" for judge in JUDGES for when in ("before", "after")]  # what judges see
 TEXT = ("view", "model", "start", "objective", "target", "label", "flags", "mode", "stop", "time", *SEEN)
 """Columns of names, which stay text, whatever they are: a class may be named 3, or nan."""
-FORMAT = {"index": False, "float_format": "%.6g", "lineterminator": "\n"}
-"""How tables are written."""
+FORMAT = {"index": False, "float_format": "%.6g", "lineterminator": "\n"}  # how tables are written
 
 
 def read_table(path: Path, step: str, needed: Iterable[str]) -> pd.DataFrame:
     """Return a table of `step`, NaN where a number is missing.
 
-    Raises:
-        BadInput: where the file is missing or foreign, lacks one of the columns `needed`, or has no rows.
-
+    Raises BadInput where the file is missing or foreign, lacks one of the columns `needed`, or has no rows.
     """
     try:
         separator = "\t" if Path(path).suffix == ".tsv" else ","

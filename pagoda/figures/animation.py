@@ -16,10 +16,8 @@ from pagoda.figures.designs import from_the_same, same, tabulate
 from pagoda.figures.grid import Row, draw_grid, pixels_of
 from pagoda.figures.style import view_colour
 
-SOURCES = 6
-"""How many sources are shown at most."""
-FIRST, BETWEEN, LAST = 800, 250, 2500
-"""How long frames are shown, milliseconds."""
+SOURCES = 6  # how many sources are shown at most
+FIRST, BETWEEN, LAST = 800, 250, 2500  # how long frames are shown, milliseconds
 
 
 def animated(ascents: list[Ascent]) -> bytes:

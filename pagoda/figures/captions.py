@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from pagoda.data.ascents import Ascent
 from pagoda.data.registry import JUDGES
 
-P = "p̄ₜ"
-"""The smoothed classifier's probability of the target class, as figures write it."""
+P = "p̄ₜ"  # the smoothed classifier's probability of the target class, as figures write it
 SOURCES = {
     "images": "Sources: the first test images of other classes.",
     "seeds": "Seeds: draws from the Gaussian fitted to the training images of the target class.",

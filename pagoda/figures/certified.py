@@ -21,15 +21,11 @@ from pagoda.errors import BadInput
 from pagoda.figures.style import MARKERS, SIZES, plt, view_colour
 from pagoda.maths.confidence import difference_interval, interval
 
-SPACING = 0.25
-"""Distance of the radii in the table: that of the published tables."""
+SPACING = 0.25  # distance of the radii in the table: that of the published tables
 PUBLISHED = Path(pagoda.__file__).parent / "data" / "published.csv"
-PUBLISHED_IMAGES = 500
-"""Over how many images the published accuracies are."""
-ENVELOPE = "envelope"
-"""The name under which the best of the Gaussian-trained models stands at each radius."""
-POINTS = ("model", "sigma", "radius", "accuracy", "low", "high", "n")
-"""Columns of the table of certified accuracy, at least."""
+PUBLISHED_IMAGES = 500  # over how many images the published accuracies are
+ENVELOPE = "envelope"  # the name under which the best of the Gaussian-trained models stands at each radius
+POINTS = ("model", "sigma", "radius", "accuracy", "low", "high", "n")  # the table's columns, at least
 
 
 @dataclass(frozen=True)
@@ -50,11 +46,6 @@ class Certificates:
         return (
             np.array(self.facts["radii"]) if self.is_grid else np.arange(0, self.rows.radius.max() + SPACING, SPACING)
         )
-
-    @property
-    def label(self) -> str:
-        """What the figure calls it."""
-        return f"{self.facts['model']}, σ = {self.facts['sigma']:g}"
 
     def accuracy(self, radius: float) -> tuple[float, float, float, int]:
         """Return (certified accuracy at `radius`, low, high, n)."""
@@ -155,12 +146,13 @@ def draw_certified(tables: list[Certificates], frame: pd.DataFrame, published: p
 
 def _draw_curve(axes: Axes, table: Certificates, marker: str) -> float:
     """Draw a table's curve, a band over its intervals; return the radius that it reaches."""
-    colour = view_colour(table.facts["model"], table.facts["sigma"])
+    model, sigma = table.facts["model"], table.facts["sigma"]
+    colour, label = view_colour(model, sigma), f"{model}, σ = {sigma:g}"
     certified = table.rows.radius[table.rows.correct == 1].to_numpy()
     radii = table.radii if table.is_grid else np.unique(np.concatenate([[0.0], certified]))
     radii = radii[: 1 + int(np.searchsorted(radii, certified.max(initial=0), "right"))]
     values = np.array([table.accuracy(radius)[:3] for radius in radii])
-    label, line, band = table.label, {}, {}  # grid mode: the radii of interest alone were decided
+    line, band = {}, {}  # grid mode: the radii of interest alone were decided
     if not table.is_grid:  # a staircase that falls just behind each certified radius
         radii, values = np.append(radii, radii[-1]), np.vstack([values, [0, *interval(0, len(table.rows))]])
         label += f" (ACR {floor(1000 * table.average_radius) / 1000:.3f})"

@@ -23,16 +23,12 @@ from pagoda.figures.captions import about_notes, at, made_by
 from pagoda.figures.grid import GAP, Row
 from pagoda.figures.style import view_colour
 
-BLOCKS = 3
-"""How many sources the eps montage shows."""
-SOURCES = 8
-"""How many sources the class montage shows at most."""
-AMPLIFIED = 5
-"""By how much the ladder amplifies a change."""
+BLOCKS = 3  # how many sources the eps montage shows
+SOURCES = 8  # how many sources the class montage shows at most
+AMPLIFIED = 5  # by how much the ladder amplifies a change
+PANEL = 3  # how many views of the ladder stand below each other, before the next stand beside them
 AFTER = [f"{judge.name}_after" for judge in JUDGES]
 """Columns of what judges see in the end: verdicts are rows with them."""
-PANEL = 3
-"""How many views of the ladder stand below each other, before the next stand beside them."""
 
 
 @dataclass(frozen=True)
@@ -45,30 +41,18 @@ class Montage:
     caption: str
 
 
-@dataclass(frozen=True)
-class Table:
-    """Ascents in rows and columns: each view's row has one a column, from left to right; `columns` name those."""
-
-    rows: dict[View, list[Ascent]]
-    columns: list
-
-
 def read_ascents(paths: tuple[Path, ...]) -> list[Ascent]:
-    """Read ascents of one dataset. Raises BadInput where there are none, one is missing, or their classes differ."""
-    if not paths:
-        raise BadInput("no ascents: a montage needs at least one")
+    """Read ascents of one dataset. Raises BadInput where one is missing, or their classes differ."""
     ascents = [read_ascent(path) for path in paths]
     if len(classes := {ascent.settings.classes for ascent in ascents}) > 1:
         raise BadInput(f"the ascents are of different datasets: their classes are {sorted(classes)}")
     return ascents
 
 
-def tabulate(ascents: list[Ascent], column: str, words: str) -> Table:
-    """Return the ascents as a table: a row a view, and a column a value of the setting `column`, `words` in errors.
+def tabulate(ascents: list[Ascent], column: str, words: str) -> tuple[dict[View, list[Ascent]], list]:
+    """Return rows by view, each with one ascent a column, and the columns: values of the setting `column`.
 
-    Raises:
-        BadInput: where two ascents have one place, or a place has none.
-
+    Raises BadInput, which calls them `words`, where two ascents have one place, or a place has none.
     """
     cells = {(a.settings.view, getattr(a.settings, column)): a for a in ascents}
     views, columns = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
@@ -77,23 +61,23 @@ def tabulate(ascents: list[Ascent], column: str, words: str) -> Table:
             f"{len(ascents)} ascents do not make a table of {len(views)} views by {len(columns)} {words}: each place "
             "needs one"
         )
-    return Table({view: [cells[view, name] for name in columns] for view in views}, columns)
+    return {view: [cells[view, name] for name in columns] for view in views}, columns
 
 
 def by_target(ascents: list[Ascent], verdicts: Rows, blocks: int) -> Montage:
     """Return rows (source, then each view) for each of the first `blocks` sources; columns are target classes."""
     same(ascents, "epsilon", "an epsilon")
-    table = tabulate(ascents, "target", "classes")
-    sources = next(iter(table.rows.values()))
-    for line in table.rows.values():
+    lines, columns = tabulate(ascents, "target", "classes")
+    sources = next(iter(lines.values()))
+    for line in lines.values():
         for one, other in zip(sources, line, strict=True):
             from_the_same([one, other])
     rows = []
     for k in range(min(blocks, *(len(ascent.source) for ascent in ascents))):
         pictures, labels = [a.source[k] for a in sources], [_label(a, k) for a in sources]
         rows.append(Row("source", pictures, labels, space=4 * GAP if k else 0))
-        rows += [_ends(view.label, [(a, k) for a in line], verdicts) for view, line in table.rows.items()]
-    return Montage(rows, table.columns, f"Ascent towards each class, {at(ascents[0])}", _text(ascents, verdicts))
+        rows += [_ends(view.label, [(a, k) for a in line], verdicts) for view, line in lines.items()]
+    return Montage(rows, columns, f"Ascent towards each class, {at(ascents[0])}", _text(ascents, verdicts))
 
 
 def by_source(ascents: list[Ascent], verdicts: Rows) -> Montage:
@@ -117,12 +101,11 @@ def ladder(ascents: list[Ascent], verdicts: Rows) -> Montage:
     """Return rows (each view, below it its change) at rising epsilons, from the first source, which stands at 0."""
     target = same(ascents, "target", "one target class")
     from_the_same(ascents)
-    table = tabulate(sorted(ascents, key=lambda a: a.settings.epsilon), "epsilon", "epsilons")
+    lines, _ = tabulate(sorted(ascents, key=lambda a: a.settings.epsilon), "epsilon", "epsilons")
     rows = []
     for number, view in enumerate(dict.fromkeys(a.settings.view for a in ascents)):
-        panel, line = number // PANEL, table.rows[view]
-        ends = _from_source(line, verdicts, space=2 * GAP if number % PANEL else 0)
-        ends = replace(ends, right=ends.right and ["", *ends.right], panel=panel)
+        panel, line = number // PANEL, lines[view]
+        ends = replace(_from_source(line, verdicts, space=2 * GAP if number % PANEL else 0), panel=panel)
         norms = ["", *(f"‖δ‖ {a.norm[0]:.2f}" for a in line)]
         none = amplified(line[0].source[0], line[0].source[0])
         changes = [none, *(amplified(a.source[0], a.end[0]) for a in line)]
@@ -131,7 +114,7 @@ def ladder(ascents: list[Ascent], verdicts: Rows) -> Montage:
         f"Below each view: the change δ of every pixel, amplified {AMPLIFIED}× around mid-grey (no change) and "
         f"clipped, and its length. {_text(ascents, verdicts)}"
     )
-    heads = [f"ε = {a.settings.epsilon:g}, RMS {a.rms:.2g}" for a in next(iter(table.rows.values()))]
+    heads = [f"ε = {a.settings.epsilon:g}, RMS {a.rms:.2g}" for a in next(iter(lines.values()))]
     return Montage(rows, ["source", *heads], f"From one image towards {target}, at rising ε", text)
 
 
@@ -140,16 +123,17 @@ def sweep(ascents: list[Ascent], verdicts: Rows) -> Montage:
     target = same(ascents, "target", "one target class")
     same(ascents, "epsilon", "one epsilon")
     from_the_same(ascents)
-    table = tabulate(ascents, "draws", "numbers of draws")
-    rows = []
-    for line in table.rows.values():
-        rows.append(replace(_from_source(line, {}), right=["", *(f"cos {a.split_half[0]:.2f}" for a in line)]))
+    lines, columns = tabulate(ascents, "draws", "numbers of draws")
+    rows = [
+        replace(_from_source(line, {}), right=["", *(f"cos {a.split_half[0]:.2f}" for a in line)])
+        for line in lines.values()
+    ]
     text = (
         f"{about_notes(ascents, False)[:-1]}; right: split-half cosine, that of two independent estimates of the "
         f"gradient at the source, each from N draws. {made_by(ascents, draws=False)}"
     )
-    columns = ["source", *(f"N = {n}" for n in table.columns)]
-    return Montage(rows, columns, f"What σ and N do, towards {target}, {at(ascents[0])}", text)
+    heads = ["source", *(f"N = {n}" for n in columns)]
+    return Montage(rows, heads, f"What σ and N do, towards {target}, {at(ascents[0])}", text)
 
 
 def synthesis(ascents: list[Ascent], verdicts: Rows) -> Montage:
@@ -157,13 +141,13 @@ def synthesis(ascents: list[Ascent], verdicts: Rows) -> Montage:
     if known := [a.settings.view.label for a in ascents if a.settings.start == "images"]:
         raise BadInput(f"the synthesis shows views that start from seeds or noise, but {known[0]!r} starts from images")
     same(ascents, "epsilon", "one epsilon")
-    table = tabulate(ascents, "target", "classes")
+    lines, columns = tabulate(ascents, "target", "classes")
     rows = []
-    for view, line in table.rows.items():
+    for view, line in lines.items():
         ends = _ends(view.label, [(a, 0) for a in line], verdicts)
         starts = Row(view.start, [a.source[0] for a in line], colour=ends.colour, space=3 * GAP if rows else 0)
         rows += [starts, ends]
-    return Montage(rows, table.columns, f"Each class from no picture, {at(ascents[0])}", _text(ascents, verdicts))
+    return Montage(rows, columns, f"Each class from no picture, {at(ascents[0])}", _text(ascents, verdicts))
 
 
 DESIGNS = {
@@ -219,7 +203,8 @@ def _verdict(verdicts: Rows, ascent: Ascent, k: int) -> str:
 def _from_source(line: list[Ascent], verdicts: Rows, space: int = 0) -> Row:
     """Return the row of a view: the first source, then the ends of its ascents."""
     ends = _ends(line[0].settings.view.label, [(a, 0) for a in line], verdicts, space)
-    return replace(ends, pictures=[line[0].source[0], *ends.pictures], left=[_label(line[0], 0), *ends.left])
+    pictures, left = [line[0].source[0], *ends.pictures], [_label(line[0], 0), *ends.left]
+    return replace(ends, pictures=pictures, left=left, right=ends.right and ["", *ends.right])
 
 
 def _text(ascents: list[Ascent], verdicts: Rows) -> str:

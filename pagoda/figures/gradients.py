@@ -19,13 +19,10 @@ from pagoda.figures.grid import GAP, Row, Sheet, draw_grid
 from pagoda.figures.style import DPI, MARKERS, SIZES, view_colour
 from pagoda.figures.text import PLAIN
 
-PICTURES = 4
-"""How many images are shown at most."""
-DEVIATIONS = 3
-"""Standard deviations of a gradient's values at which its picture is black, and white."""
+PICTURES = 4  # how many images are shown at most
+DEVIATIONS = 3  # standard deviations of a gradient's values at which its picture is black, and white
 TWO_DECADES = 100
-PANEL = 600
-"""Pixels that the spectra take beside the pictures."""
+PANEL = 600  # pixels that the spectra take beside the pictures
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ nothing hides it. All lengths are pixels at the figures' DPI.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,17 +20,12 @@ CELLS = (96, 160)
 BODY = (1040, 1400)
 """Width and height that pictures fill together where that leaves them within CELLS: a page's text, about."""
 GAP = 8
-APART = 6
-"""How much further apart columns stand whose notes would else meet."""
+APART = 6  # how much further apart columns stand whose notes would else meet
 MARGIN = 16
-LABEL = 250
-"""Width that a row's label gets at most."""
-STRIPE = 8
-"""Width of the stripe of a row's colour."""
-BOLD = 1.2
-"""How much wider bold letters are, at most."""
-NARROWEST = 620
-"""Width of the narrowest figure."""
+LABEL = 250  # width that a row's label gets at most
+STRIPE = 8  # width of the stripe of a row's colour
+BOLD = 1.2  # how much wider bold letters are, at most
+NARROWEST = 620  # width of the narrowest figure
 
 
 @dataclass(frozen=True)
@@ -48,11 +43,6 @@ class Row:
     colour: str | None = None
     space: int = 0
     panel: int = 0
-
-    @property
-    def noted(self) -> bool:
-        """Whether any picture has a note."""
-        return any(self.left or ()) or any(self.right or ())
 
 
 @dataclass(frozen=True)
@@ -75,9 +65,7 @@ def scale_of(side: int, columns: int, rows: int, *, panels: int = 1, beside: int
 def draw_grid(rows: list[Row], columns: list[str], title: str, text: str, *, beside: int = 0) -> Sheet:
     """Draw rows of pictures under the headings `columns`, `title` above and `text` below, `beside` pixels free beside.
 
-    Raises:
-        BadInput: where the pictures are not all of one shape.
-
+    Raises BadInput where the pictures are not all of one shape.
     """
     shapes = {picture.shape for row in rows for picture in row.pictures}
     if len(shapes) > 1:
@@ -100,7 +88,9 @@ def draw_grid(rows: list[Row], columns: list[str], title: str, text: str, *, bes
     lines = wrapped(text, SIZES["note"], total_w - 2 * MARGIN)
     total_h = int(bottom + MARGIN + len(lines) * height_of(SIZES["note"]) + MARGIN)
 
-    figure, axes = _blank(total_w, total_h)
+    figure = plt.figure(figsize=(total_w / DPI, total_h / DPI), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, total_w), ylim=(total_h, 0))
+    axes.set_axis_off()
     _write(axes, titles, (MARGIN, MARGIN), SIZES["title"], weight="bold")
     for panel, (number, head) in product(range(panels), enumerate(heads)):
         x = panel * panel_w + left + number * pitch + cell[0] / 2
@@ -111,7 +101,7 @@ def draw_grid(rows: list[Row], columns: list[str], title: str, text: str, *, bes
         start = y + (cell[1] - len(label) * height_of(SIZES["label"])) / 2
         _write(axes, label, (first - STRIPE - MARGIN // 2, start), SIZES["label"], ha="right")
         if row.colour:
-            canvas[y : y + cell[1], first - STRIPE - 3 : first - 3] = _bytes(row.colour)
+            canvas[y : y + cell[1], first - STRIPE - 3 : first - 3] = list(bytes.fromhex(row.colour[1:]))
         for number, picture in enumerate(row.pictures):
             x = int(first + number * pitch)
             canvas[y : y + cell[1], x : x + cell[0]] = enlarged(picture, scale)
@@ -123,8 +113,7 @@ def draw_grid(rows: list[Row], columns: list[str], title: str, text: str, *, bes
     _write(axes, lines, (MARGIN, bottom + MARGIN), SIZES["note"], color="#333333")
     # As it is: a PDF or an SVG holds these very pixels and says that they are squares.
     axes.imshow(canvas, extent=(0, total_w, total_h, 0), interpolation="none", aspect="auto", zorder=-1)
-    box = body_w, top, total_w - MARGIN - body_w, bottom - top
-    free = box[0] / total_w, 1 - (box[1] + box[3]) / total_h, box[2] / total_w, box[3] / total_h
+    free = body_w / total_w, 1 - bottom / total_h, (total_w - MARGIN - body_w) / total_w, (bottom - top) / total_h
     return Sheet(figure, free)
 
 
@@ -154,20 +143,13 @@ def caption_below(figure: Figure, text: str) -> float:
     return (taken + MARGIN / 2) / height
 
 
-def _blank(width: int, height: int) -> tuple[Figure, Axes]:
-    figure = plt.figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_axis_off()
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    return figure, axes
-
-
 def _tops(rows: list[Row], top: int, height: int) -> tuple[list[int], int]:
     # Where each row's pictures begin, and where the longest panel ends.
     tops, ends = [], {}
     for row in rows:
         tops.append(ends.get(row.panel, top) + row.space)
-        ends[row.panel] = int(tops[-1] + height + GAP + (height_of(SIZES["note"]) + 3 if row.noted else 0))
+        noted = any([*(row.left or ()), *(row.right or ())])
+        ends[row.panel] = int(tops[-1] + height + GAP + (height_of(SIZES["note"]) + 3 if noted else 0))
     return tops, max(ends.values())
 
 
@@ -186,7 +168,3 @@ def _write(axes: Axes, lines: list[str], place: tuple[float, float], size: float
     for number, line in enumerate(lines):
         baseline = y + (number + 0.8) * height_of(size)
         axes.text(x, baseline, line, fontsize=size, va="baseline", **PLAIN, **style)
-
-
-def _bytes(colour: str) -> list[int]:
-    return [int(colour[k:j], 16) for k, j in pairwise((1, 3, 5, 7))]

@@ -20,8 +20,7 @@ from pagoda.figures.grid import caption_below
 from pagoda.figures.style import DPI, MARKERS, SIZES, TEXT_WIDTH, plt, view_colour
 from pagoda.figures.text import PLAIN, wrapped
 
-ACROSS = 3
-"""Panels beside each other."""
+ACROSS = 3  # panels beside each other
 
 
 def read_summary(path: Path, epsilon: float) -> pd.DataFrame:
@@ -101,10 +100,8 @@ def caption(rows: pd.DataFrame, certified: pd.DataFrame | None, epsilon: float) 
         "with 95 % intervals (Student's t) over images; the arrow points to better. Dashed: 0, and for high "
         f"frequencies white noise, {WHITE_NOISE:.2f}; gain: of the chance that a judge sees the target class."
     )
-    bare = [m.short for m in MEASURES if rows[[f"{m.column}_low", f"{m.column}_high"]].isna().any(axis=None)]
-    if bare:
+    if bare := [m.short for m in MEASURES if rows[[f"{m.column}_low", f"{m.column}_high"]].isna().any(axis=None)]:
         text.append(f"A hollow dot without a bar has no interval: it is undefined ({', '.join(bare)}).")
-    flagged = [f"{row.view}: {row.flags}" for row in rows.itertuples() if row.flags]
-    if flagged:
+    if flagged := [f"{row.view}: {row.flags}" for row in rows.itertuples() if row.flags]:
         text.append(f"Flagged: {'; '.join(flagged)}.")
     return " ".join(text)

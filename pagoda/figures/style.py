@@ -1,7 +1,7 @@
 """One look for every figure: Matplotlib without a display, colours that colour-blind readers can tell apart.
 
-Sizes are those of print: a figure TEXT_WIDTH wide fills a page's text, one COLUMN_WIDTH wide a column of it, and the
-smallest letters have 7 points. At DPI there are pixels enough for either, and for a README.
+Sizes are those of print: a figure TEXT_WIDTH wide fills a page's text, and the smallest letters have 7 points. At DPI
+there are pixels enough for it, and for a README.
 """
 
 import io
@@ -31,12 +31,11 @@ VIEW_COLOURS = {
 }
 """By training objective: the colour of its models unsmoothed, and smoothed."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-FORMATS = ("png", "pdf", "svg")
+METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+"""What the formats would else say that is not the same each time."""
 DPI = 200
-TEXT_WIDTH, COLUMN_WIDTH = 7.0, 3.4
-"""Inches."""
-SIZES = {"title": 10, "label": 8, "note": 7}
-"""Points."""
+TEXT_WIDTH = 7.0  # inches
+SIZES = {"title": 10, "label": 8, "note": 7}  # points
 FALLBACK = (
     *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans JP", "Hiragino Sans", "Yu Gothic", "Microsoft YaHei"),
     *("WenQuanYi Zen Hei", "IPAexGothic", "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Unifont"),
@@ -45,24 +44,15 @@ FALLBACK = (
 
 plt.rcParams |= {
     "font.family": ["DejaVu Sans", *(name for name in FALLBACK if name in font_manager.get_font_names()), "sans-serif"],
-    "font.size": SIZES["label"],
-    "axes.titlesize": SIZES["label"],
-    "xtick.labelsize": SIZES["note"],
-    "ytick.labelsize": SIZES["note"],
-    "legend.fontsize": SIZES["note"],
+    **dict.fromkeys(["font.size", "axes.titlesize"], SIZES["label"]),
+    **dict.fromkeys(["xtick.labelsize", "ytick.labelsize", "legend.fontsize"], SIZES["note"]),
+    **dict.fromkeys(["axes.linewidth", "xtick.major.width", "ytick.major.width", "grid.linewidth"], 0.6),
+    **dict.fromkeys(["axes.spines.top", "axes.spines.right", "legend.frameon"], False),
+    **dict.fromkeys(["axes.grid", "axes.axisbelow"], True),
     "axes.prop_cycle": plt.cycler(color=COLOURS),
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "axes.grid": True,
-    "axes.axisbelow": True,
     "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
     "lines.linewidth": 1.2,
     "lines.markersize": 4,
-    "legend.frameon": False,
     # Text stays text, and the same figure gives the same bytes.
     "svg.fonttype": "none",
     "svg.hashsalt": "pagoda",
@@ -92,19 +82,16 @@ def view_colour(model: str, sigma: float) -> str:
 def save_figure(figure: Figure, path: Path) -> None:
     """Write `figure` to `path`, whole or not at all; the same figure gives the same bytes. Closes it.
 
-    Raises:
-        BadInput: where the suffix of `path` is none of FORMATS, or the file cannot be written.
-
+    Raises BadInput where the suffix of `path` is none of METADATA, or the file cannot be written.
     """
     kind = Path(path).suffix.removeprefix(".")
-    if kind not in FORMATS:
+    if kind not in METADATA:
         plt.close(figure)
-        raise BadInput(f"a figure cannot be written to {path}: its suffix must be one of .{', .'.join(FORMATS)}")
-    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}[kind]
+        raise BadInput(f"a figure cannot be written to {path}: its suffix must be one of .{', .'.join(METADATA)}")
     buffer = io.BytesIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", "Glyph .* missing")
-        figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
+        figure.savefig(buffer, format=kind, dpi=DPI, metadata=METADATA[kind])
     plt.close(figure)
     if missing := [warning.message for warning in caught if "Glyph" in str(warning.message)]:
         logger.warning("%s: no font here has all the letters: %s", path, missing[0])

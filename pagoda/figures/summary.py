@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 
 from pagoda.data.alignments import Alignment
-from pagoda.data.registry import JUDGES, MEASURES, OTHERS, WHITE_NOISE, Measure
+from pagoda.data.registry import COLUMNS, JUDGES, MEASURES, OTHERS, WHITE_NOISE, Measure
 from pagoda.maths.confidence import mean_interval
 
-TOGETHER = 1 - 0.05 / len(MEASURES)
-"""Coverage of each interval that decides."""
+TOGETHER = 1 - 0.05 / len(MEASURES)  # coverage of each interval that decides
 ENOUGH = ceil(log2(2 / (1 - TOGETHER)))
 """Images from which on a hypothesis is decided.
 
@@ -40,18 +39,14 @@ class Summary:
     def table(self) -> pd.DataFrame:
         """Return a row a view and epsilon: of each measure the mean, low, high and n, then what is flagged."""
         radii = sorted({epsilon for one in self.alignments for epsilon in one.rows.epsilon})
-        return pd.DataFrame(
-            [self._row(one, e) for one in self.alignments for e in radii if (one.rows.epsilon == e).any()]
-        )
+        rows = [self._row(one, e) for one in self.alignments for e in radii if (one.rows.epsilon == e).any()]
+        return pd.DataFrame(rows)
 
     def page(self, table: pd.DataFrame) -> str:
         """Return the page in Markdown; `table` is that of `table()`."""
         shown = [row for _, row in table[table.epsilon == self.epsilon].iterrows()]
         header = ["view", "images (ascents)", *(measure.heading for measure in (*MEASURES, *OTHERS))]
-        rows = [
-            [row.view, f"{row.n} ({row.ascents})", *(_cell(row, m.column) for m in (*MEASURES, *OTHERS))]
-            for row in shown
-        ]
+        rows = [[row.view, f"{row.n} ({row.ascents})", *(_cell(row, name) for name in COLUMNS)] for row in shown]
         draws = sorted({one.facts["draws"] for one in self.alignments if one.view.sigma > 0})
         counts = f"Gradients from N = {', '.join(map(str, draws))} draws. " if draws else ""
         flags = [f"- {row.view}: {row['flags']}" for row in shown if row["flags"]]
@@ -107,8 +102,7 @@ class Summary:
         images = one.by_image(epsilon)
         row = {"view": one.view.label} | {key: one.facts[key] for key in ("model", "sigma", "start", "objective")}
         row |= {"epsilon": epsilon, "n": len(images), "ascents": int((one.rows.epsilon == epsilon).sum())}
-        for measure in (*MEASURES, *OTHERS):
-            name = measure.column
+        for name in COLUMNS:
             found = mean_interval(images[name].to_numpy(float))
             row |= dict(zip((name, f"{name}_low", f"{name}_high", f"{name}_n"), found, strict=True))
         return row | {"flags": "; ".join(self._flags(one, row))}
@@ -134,9 +128,7 @@ class Summary:
     def _of(self, objective: str, *, smoothed: bool) -> list[Alignment]:
         """Return what is of models of that objective, smoothed or not, ascending from images."""
         wanted = objective, smoothed, "images"
-        return [
-            one for one in self.alignments if (one.facts["objective"], one.view.sigma > 0, one.view.start) == wanted
-        ]
+        return [a for a in self.alignments if (a.facts["objective"], a.view.sigma > 0, a.view.start) == wanted]
 
     def _controls(self) -> list[str]:
         """Return the section on what smoothing and what training under noise do each: differences, a column a pair."""

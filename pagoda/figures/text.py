@@ -11,8 +11,7 @@ from pagoda.figures.style import DPI
 
 ELLIPSIS = "…"
 NO_BREAK = "\N{NO-BREAK SPACE}"
-PLAIN = {"parse_math": False}
-"""How Axes.text takes words as they are: a class may be named $x$."""
+PLAIN = {"parse_math": False}  # how Axes.text takes words as they are: a class may be named $x$
 
 
 @lru_cache(maxsize=4096)

@@ -23,8 +23,7 @@ from pagoda.maths.noise import Noise
 from pagoda.nets.judges import Judges, fit_judges, shrunk
 from pagoda.nets.model import Loaded
 
-SHOWN = 4
-"""How many images' gradients are kept to be shown."""
+SHOWN = 4  # how many images' gradients are kept to be shown
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,10 @@ class ViewSources:
     """The sources of a view that have a class, each once, by number, and what else all its files are needed for.
 
     `images` is [n, C, H, W] in [0, 1], `index` and `label` are int64 [n]; `targets` are the names of target classes;
-    `settings` are the first file's, and `shape` is [C, H, W].
+    `settings` are the first file's.
     """
 
     settings: Settings
-    shape: tuple[int, ...]
     targets: frozenset[str]
     images: Tensor
     index: Tensor
@@ -44,32 +42,24 @@ class ViewSources:
 
 
 def read_view_sources(paths: tuple[Path, ...], model_hash: str, sigma: float) -> ViewSources:
-    """Read what the ascents of a view start from, a file at a time.
-
-    Raises:
-        BadInput: where there are none, or one is of another model, sigma or start than the others.
-
-    """
-    if not paths:
-        raise BadInput("no ascents: the measures of a view need at least one that the ascend step wrote")
-    first, targets, found = read_sources(paths[0]), set(), {}
+    """Read a view's sources, a file at a time. Raises BadInput where one is of another model, sigma or start."""
+    first, sources, *_ = read_sources(paths[0])
+    targets, found = set(), {}
     for path in paths:
-        read = read_sources(path)
-        settings = read.settings
+        settings, *arrays = read_sources(path)
         if settings.model_hash != model_hash:
             raise BadInput(f"{path} is of the model {settings.model_hash}, but the model given is {model_hash}")
-        if (settings.sigma, settings.start) != (sigma, first.settings.start):
-            raise BadInput(
-                f"{path} is of another view ({settings.view.label}) than sigma {sigma:g} from {first.settings.start}"
-            )
+        if (settings.sigma, settings.start) != (sigma, first.start):
+            raise BadInput(f"{path} is of another view ({settings.view.label}) than sigma {sigma:g} from {first.start}")
         targets.add(settings.target)
-        for index, label, picture in zip(read.index.tolist(), read.label.tolist(), read.source, strict=True):
+        for picture, index, label in zip(*arrays, strict=True):
             if label >= 0:
-                found.setdefault((index, label), picture.copy())  # not a view, which would keep the whole file's
-    keys, shape = sorted(found), first.source.shape[1:]
-    images = torch.from_numpy(np.stack([found[key] for key in keys])) if keys else torch.zeros(0, *shape)
+                # A copy: a view would keep the whole file's.
+                found.setdefault((int(index), int(label)), picture.copy())
+    keys = sorted(found)
+    images = np.stack([found[key] for key in keys]) if keys else sources[:0]
     index, label = torch.tensor(keys, dtype=torch.int64).reshape(-1, 2).unbind(dim=1)
-    return ViewSources(first.settings, shape, frozenset(targets), images, index, label)
+    return ViewSources(first, frozenset(targets), torch.from_numpy(images), index, label)
 
 
 class Gradients:
@@ -87,7 +77,7 @@ class Gradients:
             seed: of the noise.
 
         """
-        self.classifier, self.classes, self.shape = model.classifier, model.identity.classes, sources.shape
+        self.classifier, self.classes = model.classifier, model.identity.classes
         self.device = next(model.classifier.parameters()).device
         sigma = sources.settings.sigma
         self.noise = Noise(sigma, draws, batch, (seed, "align", sigma))
@@ -123,12 +113,10 @@ class Gradients:
 
     def own_class(self, facts: dict) -> dict[str, np.ndarray]:
         """Return gradients of the first images' own classes, the spectrum of all, and `facts` in JSON as settings."""
-        if not len(self.images):
-            empty = np.zeros((0, *self.shape), np.float32)
-            shown = {"image": empty, "gradient": empty, "frequency": np.zeros(0), "spectrum": np.zeros(0)}
-        else:
+        shown = {"image": self.images[:SHOWN].cpu().numpy(), "gradient": self.gradient[:SHOWN].cpu().numpy()}
+        shown |= {"frequency": np.zeros(0), "spectrum": np.zeros(0)}
+        if len(self.images):
             frequency, power = radial_spectrum(self.gradient)
-            shown = {"image": self.images[:SHOWN].cpu().numpy(), "gradient": self.gradient[:SHOWN].cpu().numpy()}
             shown |= {"frequency": frequency.cpu().numpy(), "spectrum": power.nanmean(dim=0).cpu().numpy()}
         shown |= {"index": self.index[:SHOWN].numpy(), "label": self.label[:SHOWN].numpy()}
         settings = json.dumps(facts | {"images": len(self.images)}, ensure_ascii=False)

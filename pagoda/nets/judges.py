@@ -12,6 +12,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
 from sklearn.exceptions import ConvergenceWarning
@@ -24,10 +25,8 @@ from torch.nn import functional as F
 
 SIDE = 32
 """Pictures of more pixels a side are shrunk to it before they are judged; the net sees half of it (8 at least)."""
-COMPONENTS = 64
-"""Principal components, at most."""
-EPOCHS = 20
-"""Passes of the net over its pictures."""
+COMPONENTS = 64  # principal components, at most
+EPOCHS = 20  # passes of the net over its pictures
 
 
 @dataclass(frozen=True)
@@ -51,16 +50,12 @@ def fit_judges(pictures: Tensor, labels: Tensor, seed: int) -> Judges:
 
     """
     y = labels.numpy()
-    classes = len(np.unique(y))
     batch = min(len(y), max(16, min(200, len(y) // 20)))
-    components = max(1, min(COMPONENTS, len(y) // (2 * classes), pictures[0].numel()))
-
-    def reduced() -> PCA:
-        return PCA(components, svd_solver="randomized", random_state=seed)
-
+    components = max(1, min(COMPONENTS, len(y) // (2 * len(np.unique(y))), pictures[0].numel()))
+    reduced = PCA(components, svd_solver="randomized", random_state=seed)
     kinds = {
-        "knn": make_pipeline(reduced(), KNeighborsClassifier(min(5, len(y)))),
-        "qda": make_pipeline(reduced(), QuadraticDiscriminantAnalysis(reg_param=0.1)),
+        "knn": make_pipeline(reduced, KNeighborsClassifier(min(5, len(y)))),
+        "qda": make_pipeline(clone(reduced), QuadraticDiscriminantAnalysis(reg_param=0.1)),
         "net": make_pipeline(
             StandardScaler(with_std=False),
             MLPClassifier((128,), alpha=0.1, batch_size=batch, max_iter=EPOCHS, random_state=seed),

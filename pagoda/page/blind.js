@@ -2,9 +2,8 @@
 
 const ANSWERS = { l: "left", r: "right", n: "can't tell" };
 
-function buildBlind() {
-  listeners.push(renderBlind);
-}
+/** No answers, and another order. */
+const anew = () => ({ answers: "", seed: crypto.getRandomValues(new Uint32Array(1))[0] % 1e6 });
 
 /** Numbers in [0, 1) from a seed (Mulberry32, public domain). */
 function randomness(seed) {
@@ -55,10 +54,6 @@ function wilson(successes, n) {
 function answer(letter) {
   if (state.mode !== "blind" || hindrance() || state.answers.length >= trialsOf().length) return;
   show({ answers: state.answers + letter });
-}
-
-function restart() {
-  show({ answers: "", seed: crypto.getRandomValues(new Uint32Array(1))[0] % 1e6 });
 }
 
 function renderBlind() {
@@ -114,7 +109,7 @@ function renderResult(box, trials) {
     tableOf("Result of the blind test", ["View", "Preferred", "Share", "95 % interval"], rows, { id: "result" }),
     el("p", { class: "muted prose" }, `${trials.length} trials at ε = ${state.eps}, seed ${state.seed}. Shares and Wilson’s binomial intervals are of the ${decided} decided answers: of one reader, on pictures that may have been seen before.`),
     el("p", {}, el("button", { type: "button", id: "download", onclick: () => download(trials) }, "Download answers (CSV)"), " ",
-      el("button", { type: "button", id: "again", onclick: restart }, "Another test")),
+      el("button", { type: "button", id: "again", onclick: () => show(anew()) }, "Another test")),
     review(trials), chooser());
   if (focused) box.querySelector("h2").focus(); // the button is gone; the result is read out
 }
@@ -131,9 +126,8 @@ function review(trials) {
 
 function verdict(counts, decided) {
   if (!decided) return "Every time: can’t tell";
-  const [more, less] = [...counts].sort((p, q) => q.n - p.n);
-  const clear = wilson(more.n, decided)[0] > 0.5;
-  return clear
+  const [more, less] = counts.toSorted((p, q) => q.n - p.n);
+  return wilson(more.n, decided)[0] > 0.5
     ? `${more.view.name}: preferred ${more.n} to ${less.n}`
     : `${more.n} to ${less.n}: no clear preference, one half lies in the interval`;
 }
@@ -152,9 +146,6 @@ function csvOf(trials) {
 
 function download(trials) {
   const url = URL.createObjectURL(new Blob([csvOf(trials)], { type: "text/csv" }));
-  const link = el("a", { href: url, download: `blind-test-${DATA.experiment}-${state.seed}.csv` });
-  document.body.append(link);
-  link.click();
-  link.remove();
+  el("a", { href: url, download: `blind-test-${DATA.experiment}-${state.seed}.csv` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

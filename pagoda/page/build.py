@@ -21,30 +21,20 @@ from pagoda.data.registry import JUDGES, MEASURES, OTHERS
 from pagoda.data.tables import SEEN, TEXT, read_table
 from pagoda.errors import BadInput
 
+Paths = tuple[Path, ...]
 PAGE = Path(__file__).parent
 SCRIPTS = ("state.js", "pictures.js", "stage.js", "tables.js", "blind.js", "page.js")
 LOSSLESS = 64
 """Pixels a side up to which pictures are stored exactly; larger ones as WebP of quality QUALITY."""
 QUALITY = 85
-WEBP_SIDE = 16383
-"""Pixels a side that the WebP format ends at."""
-TAKEN = [measure.column for measure in MEASURES if not measure.judge]
-"""Columns of measures that the align step's tables have."""
-EXACT = ("epsilon", "sigma", "radius", *TEXT)
-"""Columns that rows are found by: they are not rounded."""
-SUMMARY = ("model", "sigma", "start", "epsilon", "n")
+WEBP_SIDE = 16383  # pixels a side that the WebP format ends at
+TAKEN = [measure.column for measure in MEASURES if not measure.judge]  # columns that the align step's tables have
+EXACT = ("epsilon", "sigma", "radius", *TEXT)  # columns that rows are found by: they are not rounded
 CERTIFIED = ("model", "sigma", "radius", "accuracy", "low", "high", "n")
 
 
 def gather(
-    paths: tuple[Path, ...],
-    measures: tuple[Path, ...],
-    summary: Path,
-    certified: tuple[Path, ...],
-    *,
-    epsilon: float,
-    sources: int,
-    frames: int,
+    paths: Paths, measures: Paths, summary: Path, certified: Paths, *, epsilon: float, sources: int, frames: int
 ) -> dict:
     """Return all that the page shows, as plain lists, numbers, names and data URLs.
 
@@ -90,7 +80,7 @@ def gather(
         "first": _first(views, epsilon),
         "ascents": ascents,
         "sheets": list(sheets),
-        "summary": _rows(summary, "align_summary", SUMMARY),
+        "summary": _rows(summary, "align_summary", ("model", "sigma", "start", "epsilon", "n")),
         "certified": [row for path in certified for row in _rows(path, "certified_accuracy", CERTIFIED)],
     }
 
@@ -117,16 +107,11 @@ def _view(settings: Settings, number: int) -> dict:
 
 def _first(views: list[dict], epsilon: float) -> dict:
     """Choose what the page opens with: the standard model beside the smoothed one trained under that very noise."""
-
-    def likeness(view: dict) -> tuple:
-        own = view["model"] == f"gaussian-{view['sigma']:g}"
-        return view["start"] == "images", view["objective"] == "gaussian" and view["sigma"] > 0, own, view["number"]
-
-    def plainness(view: dict) -> tuple:
-        return view["start"] == "images", view["objective"] == "standard", view["sigma"] == 0, -view["number"]
-
-    a, b = max(views, key=plainness)["number"], max(views, key=likeness)["number"]
-    return {"a": a, "b": b, "epsilon": epsilon}
+    images = [view for view in views if view["start"] == "images"] or views
+    smoothed = [view for view in images if view["objective"] == "gaussian" and view["sigma"] > 0] or images
+    a = max(images, key=lambda view: (view["objective"] == "standard", view["sigma"] == 0, -view["number"]))
+    b = max(smoothed, key=lambda view: (view["model"] == f"gaussian-{view['sigma']:g}", view["number"]))
+    return {"a": a["number"], "b": b["number"], "epsilon": epsilon}
 
 
 def _ascent(ascent: Ascent, sheets: dict[str, int], sources: int, frames: int) -> dict:

@@ -1,13 +1,10 @@
 // What is left: source and strip, keys, theme, history; then everything is put together.
 
-const strips = new Map();
-
 /** The source of A (or of B where A has none), and the others to choose from. */
 function renderSource() {
   const ascents = slots.map((slot) => ascentOf(state[slot]));
   const ascent = ascents.find(Boolean);
-  const [figure, canvas] = [byId("figure-source"), byId("canvas-source")];
-  figure.querySelector(".nothing").hidden = true;
+  const canvas = byId("canvas-source");
   draw(canvas, ascent && sourceTile(ascent, sourceIn(ascent)), state);
   const differ = ascents.every(Boolean) && ascents[0].source_sheet !== ascents[1].source_sheet;
   const name = ascent ? sourceName(ascent, sourceIn(ascent)) : "none";
@@ -37,20 +34,21 @@ function renderStrip() {
   if (!strip.children.length) {
     strip.style.setProperty("--n", DATA.classes.length);
     for (const name of DATA.classes) {
-      const pictures = slots.map((slot) => el("canvas", { role: "img", class: slot }));
-      const button = el("button", { type: "button", title: name, "aria-label": `class ${name}`, onclick: () => show({ class: name }) }, ...pictures, el("span", {}, name));
-      strips.set(name, { button, pictures });
-      strip.append(button);
+      const attributes = { type: "button", title: name, "aria-label": `class ${name}` };
+      strip.append(el("button", { ...attributes, onclick: () => show({ class: name }) },
+        slots.map((slot) => el("canvas", { role: "img", class: slot })), el("span", {}, name)));
     }
   }
-  for (const [name, { button, pictures }] of strips) {
+  DATA.classes.forEach((name, number) => {
+    const button = strip.children[number];
     button.setAttribute("aria-pressed", String(name === state.class));
     slots.forEach((slot, k) => {
       const ascent = ascentOf(state[slot], name);
-      pictures[k].setAttribute("aria-label", `${slot.toUpperCase()}, towards ${quoted(name)}${ascent ? "" : ": no picture"}`);
-      draw(pictures[k], ascent && tileOf(ascent, sourceIn(ascent), Infinity));
+      const said = `${slot.toUpperCase()}, towards ${quoted(name)}${ascent ? "" : ": no picture"}`;
+      button.children[k].setAttribute("aria-label", said);
+      draw(button.children[k], ascent && tileOf(ascent, sourceIn(ascent), Infinity));
     });
-  }
+  });
   byId("strip-note").textContent = `Ends of the ascents from source ${state.source + 1} of ${sourceCount()} towards every class: A above, B below; ε = ${state.eps}.`;
 }
 
@@ -89,8 +87,7 @@ function onKey(event) {
 const THEMES = ["system", "light", "dark"];
 
 function setTheme(theme) {
-  if (theme === "system") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
+  document.documentElement.style.colorScheme = theme === "system" ? "" : theme;
   byId("theme").textContent = `Theme: ${theme}`;
   byId("theme").dataset.theme = theme;
   try {
@@ -111,9 +108,9 @@ function storedTheme() {
 function restore() {
   waiting.address = null;
   const { read, unknown } = readAddress(location.hash);
-  const notice = byId("notice");
-  notice.hidden = !unknown.length;
-  notice.textContent = unknown.length ? `This link names what this page does not have: ${unknown.join(", ")}. Shown instead is what the page opens with.` : "";
+  const lacking = `This link names what this page does not have: ${unknown.join(", ")}.`;
+  const said = unknown.length ? `${lacking} Shown instead is what the page opens with.` : "";
+  Object.assign(byId("notice"), { hidden: !said, textContent: said });
   stopPlaying();
   show(read, { keep: true });
 }
@@ -133,11 +130,10 @@ function tell() {
 }
 
 buildStage();
-buildTables();
-buildBlind();
-listeners.push(tell);
+listeners.push(renderStage, renderSummary, renderCurves, renderBlind, tell);
+new ResizeObserver(renderCurves).observe(byId("curves"));
 setTheme(storedTheme());
-byId("theme").addEventListener("click", () => setTheme(THEMES[turned(THEMES.indexOf(byId("theme").dataset.theme) + 1, 3)]));
+byId("theme").addEventListener("click", () => setTheme(around(THEMES, byId("theme").dataset.theme, 1)));
 byId("help").addEventListener("click", everywhere["?"]);
 addEventListener("keydown", onKey);
 addEventListener("hashchange", restore);

@@ -21,9 +21,7 @@ function tileOf(ascent, source, step) {
     : { sheet: ascent.sheet, frames: ascent.frame_steps.length - 1, source, frame: number - 1 };
 }
 
-function sourceTile(ascent, source) {
-  return { sheet: ascent.source_sheet, frames: 1, source, frame: 0 };
-}
+const sourceTile = (ascent, source) => ({ sheet: ascent.source_sheet, frames: 1, source, frame: 0 });
 
 /** Cut a tile out of its sheet: in small pictures' sheets the rows of all frames of a source are interleaved. */
 function cut(image, { frames, source, frame }) {
@@ -61,16 +59,12 @@ async function draw(canvas, tile, { zoom = 1, x = 0.5, y = 0.5 } = {}) {
 }
 
 /** p_t of an ascent after `step` steps. */
-function pAt(ascent, source, step) {
-  return ascent.path[source][Math.min(step, ascent.steps)];
-}
+const pAt = (ascent, source, step) => ascent.path[source][Math.min(step, ascent.steps)];
 
 function sourceName(ascent, source) {
-  const start = VIEWS[ascent.view].start;
-  const number = ascent.index[source];
-  if (start === "seeds") return `seed ${number} of class ${quoted(ascent.label[source])}`;
-  if (start === "noise") return `noise ${number}`;
-  return `test image ${number} of class ${quoted(ascent.label[source])}`;
+  const kind = { images: "test image", seeds: "seed", noise: "noise" }[VIEWS[ascent.view].start];
+  const label = ascent.label[source];
+  return `${kind} ${ascent.index[source]}${label === null ? "" : ` of class ${quoted(label)}`}`;
 }
 
 const quoted = (name) => `“${name}”`;
@@ -107,16 +101,16 @@ function measuresOf(ascent, source) {
   return [...rows, ...judged];
 }
 
-/** p_t along the steps as a small curve, with the step shown. */
+/** p_t along the steps as a small curve, with the step shown, and in numbers. */
 function pathOf(ascent, source, step) {
   const path = ascent.path[source];
   const [width, height] = [200, 34];
   const at = (s) => [2 + (s / ascent.steps) * (width - 4), 3 + (1 - path[s]) * (height - 6)];
   const points = path.map((_, s) => at(s).map((v) => v.toFixed(1)).join(",")).join(" ");
-  const now = Math.min(step, ascent.steps);
-  const [x] = at(now);
-  return el("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+  const [x] = at(Math.min(step, ascent.steps));
+  const curve = el("svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
     el("line", { x1: 0, x2: width, y1: height - 3, y2: height - 3, class: "base" }),
     el("line", { x1: x, x2: x, y1: 0, y2: height, class: "now" }),
     el("polyline", { points, class: "curve" }));
+  return [curve, el("p", {}, `p̄ₜ ${chance(path[0])} → `, el("b", {}, chance(pAt(ascent, source, step))))];
 }

@@ -4,7 +4,6 @@ const slots = ["a", "b"];
 let playing = null;
 let flickering = null;
 let swapped = false; // while flickering: B is in the place of A
-const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 function buildStage() {
   const choose = byId("class");
@@ -15,9 +14,7 @@ function buildStage() {
   byId("epsilon").append(...RADII.map((epsilon) => el("label", {},
     el("input", { type: "radio", name: "epsilon", value: epsilon, onchange: () => show({ eps: epsilon, answers: "" }) }),
     el("span", {}, String(epsilon)))));
-  for (const input of document.querySelectorAll("[name=mode]")) {
-    input.addEventListener("change", () => setMode(input.value));
-  }
+  byId("mode").addEventListener("change", (event) => setMode(event.target.value));
   for (const slot of slots) {
     const select = byId(slot);
     select.append(...VIEWS.map((view) => el("option", { value: view.number }, view.name)));
@@ -32,16 +29,11 @@ function buildStage() {
   byId("zoom-reset").addEventListener("click", () => show({ zoom: 1 }, { keep: true }));
   addEventListener("resize", () => renderStage());
   document.documentElement.style.setProperty("--ratio", DATA.picture.width / DATA.picture.height);
-  listeners.push(renderStage);
 }
 
-function turnClass(by) {
-  show({ class: DATA.classes[turned(DATA.classes.indexOf(state.class) + by, DATA.classes.length)] });
-}
-
-function turnSource(by) {
-  show({ source: turned(state.source + by, sourceCount()) });
-}
+const around = (values, value, by) => values[turned(values.indexOf(value) + by, values.length)];
+const turnClass = (by) => show({ class: around(DATA.classes, state.class, by) });
+const turnSource = (by) => show({ source: turned(state.source + by, sourceCount()) });
 
 function turnStep(by) {
   const steps = stepsShown();
@@ -50,8 +42,7 @@ function turnStep(by) {
 
 function setMode(mode) {
   stopPlaying();
-  const fresh = mode === "blind" && state.mode !== "blind";
-  show({ mode, ...(fresh && { answers: "", seed: crypto.getRandomValues(new Uint32Array(1))[0] % 1e6 }) });
+  show({ mode, ...(mode === "blind" && state.mode !== "blind" && anew()) });
 }
 
 function togglePlay() {
@@ -72,9 +63,7 @@ function stopPlaying() {
   byId("play").replaceChildren("▶ ", el("span", {}, "Play"));
 }
 
-function zoomBy(factor, x = state.x, y = state.y) {
-  show({ zoom: state.zoom * factor, x, y }, { keep: true });
-}
+const zoomBy = (factor) => show({ zoom: state.zoom * factor }, { keep: true });
 
 /** Drag, pinch and Ctrl + wheel on one picture move both; a click swaps A and B while they flicker. */
 function listenToPicture(frame) {
@@ -120,17 +109,15 @@ function swap() {
 }
 
 function flickerOrNot() {
-  if (state.mode === "flicker" && !flickering && !still.matches) flickering = setInterval(swap, 600);
-  if (state.mode !== "flicker" && flickering) {
+  if (state.mode !== "flicker") {
     clearInterval(flickering);
     flickering = null;
-  }
-  if (state.mode !== "flicker") swapped = false;
+    swapped = false;
+  } else if (!matchMedia("(prefers-reduced-motion: reduce)").matches) flickering ??= setInterval(swap, 600);
 }
 
 function renderStage() {
-  const blind = state.mode === "blind";
-  byId("stage").hidden = blind;
+  byId("stage").hidden = state.mode === "blind";
   byId("look").dataset.mode = state.mode;
   byId("class").value = DATA.classes.indexOf(state.class);
   for (const slot of slots) byId(slot).value = state[slot];
@@ -142,7 +129,7 @@ function renderStage() {
     input.nextElementSibling.textContent = input.value + note;
   }
   flickerOrNot();
-  if (blind) return;
+  if (state.mode === "blind") return;
   const steps = stepsShown();
   Object.assign(byId("step"), { max: steps.length - 1, value: steps.indexOf(state.step) });
   byId("step").setAttribute("aria-valuetext", `step ${state.step} of ${steps.at(-1)}`);
@@ -159,7 +146,7 @@ function renderPictures() {
     const shown = swapped && slot === "a" ? "b" : slot;
     renderFrame(byId(`canvas-${slot}`), shown, byId(`measures-${slot}`));
     const [ascent, standing] = [ascentOf(state[slot]), ascentOf(state[shown])];
-    byId(`path-${slot}`).replaceChildren(...(standing ? pathLine(standing, sourceIn(standing)) : []));
+    byId(`path-${slot}`).replaceChildren(...(standing ? pathOf(standing, sourceIn(standing), state.step) : []));
     byId(`caption-${slot}`).replaceChildren(...(ascent ? caption(slot, ascent, sourceIn(ascent)) : []));
   }
 }
@@ -167,10 +154,8 @@ function renderPictures() {
 function renderFrame(canvas, slot, measures) {
   const [view, frame] = [VIEWS[state[slot]], canvas.parentElement];
   const ascent = ascentOf(view.number);
-  const badge = frame.querySelector(".badge");
-  badge.hidden = state.mode !== "flicker";
-  badge.textContent = slot.toUpperCase();
-  badge.className = `badge now ${slot}`;
+  const badge = { hidden: state.mode !== "flicker", textContent: slot.toUpperCase(), className: `badge now ${slot}` };
+  Object.assign(frame.querySelector(".badge"), badge);
   frame.className = `frame ${slot}${state.zoom > 1 ? " movable" : ""}`;
   renderNothing(frame.querySelector(".nothing"), view, ascent);
   draw(canvas, ascent && tileOf(ascent, sourceIn(ascent), state.step), state);
@@ -191,12 +176,6 @@ function renderNothing(nothing, view, ascent) {
   nothing.replaceChildren(
     el("span", {}, `No ascent of ${view.name} at ε = ${state.eps}. There is one at`),
     el("span", {}, radii.map((epsilon) => el("button", { type: "button", onclick: () => show({ eps: epsilon }) }, `ε = ${epsilon}`))));
-}
-
-function pathLine(ascent, source) {
-  const p = (step) => chance(pAt(ascent, source, step));
-  const said = el("p", {}, `p̄ₜ ${p(0)} → `, el("b", {}, p(state.step)));
-  return [pathOf(ascent, source, state.step), said];
 }
 
 /** Measures of the end, then all that decides the picture. */

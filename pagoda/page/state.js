@@ -3,10 +3,11 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const VIEWS = DATA.views;
-const START = { images: "a test image", seeds: "a draw from the class's Gaussian", noise: "noise" };
 const MODES = ["side", "flicker", "blind"];
 const TRIALS = 20;
 const MAX_ZOOM = 16;
+
+const place = (view, epsilon, target) => JSON.stringify([view, epsilon, target]);
 
 /** The ascent of a view, a radius and a target class; undefined where there is none. */
 const ASCENTS = new Map(DATA.ascents.map((ascent) => [place(ascent.view, ascent.epsilon, ascent.target), ascent]));
@@ -29,22 +30,11 @@ const state = {
 const opening = { ...state };
 const listeners = [];
 
-function place(view, epsilon, target) {
-  return JSON.stringify([view, epsilon, target]);
-}
-
-function ascentOf(view, target = state.class, epsilon = state.eps) {
-  return ASCENTS.get(place(view, epsilon, target));
-}
-
-function radiiOf(view) {
-  return RADII.filter((epsilon) => ASCENTS.has(place(view, epsilon, DATA.classes[0])));
-}
+const ascentOf = (view, target = state.class) => ASCENTS.get(place(view, state.eps, target));
+const radiiOf = (view) => RADII.filter((epsilon) => ASCENTS.has(place(view, epsilon, DATA.classes[0])));
 
 /** How many sources the chosen views have towards the chosen class. */
-function sourceCount() {
-  return Math.max(1, ...[state.a, state.b].map((view) => ascentOf(view)?.index.length ?? 0));
-}
+const sourceCount = () => Math.max(1, ...[state.a, state.b].map((view) => ascentOf(view)?.index.length ?? 0));
 
 /** The chosen source, or the last that an ascent has. */
 const sourceIn = (ascent) => Math.min(state.source, ascent.index.length - 1);
@@ -66,7 +56,7 @@ const turned = (value, count) => ((value % count) + count) % count;
 function show(changes, { keep = false } = {}) {
   Object.assign(state, changes);
   settle();
-  for (const listener of listeners) listener(state);
+  for (const listener of listeners) listener();
   const address = addressOf(state);
   if (keep) {
     clearTimeout(waiting.timer);
@@ -140,9 +130,9 @@ function el(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else if (value === true) made.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
+    else if (value !== false && !missing(value)) made.setAttribute(name, value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  made.append(...children.flat().filter((child) => !missing(child)));
   return made;
 }
 

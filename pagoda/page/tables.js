@@ -6,12 +6,6 @@ const sameView = (row, view) => row.model === view.model && row.sigma === view.s
 const marks = (match) => slots.filter((slot) => match(VIEWS[state[slot]])).map((slot) => el("b", { class: `badge ${slot}` }, slot.toUpperCase()));
 
 const nameOf = (row) => VIEWS.find((view) => sameView(row, view))?.name ?? row.view ?? row.model;
-const unbroken = (name) => name.replaceAll(" = ", "\u00a0=\u00a0");
-
-function buildTables() {
-  listeners.push(renderSummary, renderCurves);
-  new ResizeObserver(() => renderCurves()).observe(byId("curves"));
-}
 
 let summaryOf = "";
 function renderSummary() {
@@ -26,7 +20,7 @@ function renderSummary() {
   const body = rows.map((row) => {
     const chosen = marks((view) => sameView(row, view));
     return el("tr", { class: chosen.length ? "chosen" : null },
-      el("th", { scope: "row" }, unbroken(nameOf(row)), row.flags ? el("sup", {}, String(flagged.indexOf(row) + 1)) : "", " ", ...chosen),
+      el("th", { scope: "row" }, nameOf(row).replaceAll(" = ", "\u00a0=\u00a0"), row.flags ? el("sup", {}, String(flagged.indexOf(row) + 1)) : "", " ", ...chosen),
       el("td", {}, row.n === null ? "–" : String(row.n)),
       columns.map(({ column }) => cell(row[column], row[`${column}_low`], row[`${column}_high`])));
   });
@@ -39,21 +33,17 @@ function renderSummary() {
 
 const interval = (low, high, digits) => `[${signed(low, digits)}, ${signed(high, digits)}]`;
 
-function cell(value, low, high) {
-  return el("td", {}, signed(value), missing(low) ? "" : el("span", { class: "interval" }, interval(low, high)));
-}
+const cell = (value, low, high) => el("td", {}, signed(value),
+  missing(low) ? null : el("span", { class: "interval" }, interval(low, high)));
 
 /** Curves by model and σ, in the order of the table. */
 function curvesOf(rows) {
-  const curves = new Map();
-  for (const row of rows) {
-    const envelope = row.model === "envelope";
-    const key = envelope ? "envelope" : `${row.model}, σ = ${row.sigma}`;
-    if (!curves.has(key)) curves.set(key, { name: key, model: row.model, sigma: envelope ? null : row.sigma, points: [] });
-    curves.get(key).points.push(row);
-  }
-  for (const curve of curves.values()) curve.points.sort((p, q) => p.radius - q.radius);
-  return [...curves.values()];
+  const named = Map.groupBy(rows, ({ model, sigma }) => (model === "envelope" ? model : `${model}, σ = ${sigma}`));
+  return [...named].map(([name, points], number) => {
+    const { model, sigma } = points[0];
+    points.sort((p, q) => p.radius - q.radius);
+    return { name, number, model, sigma: model === "envelope" ? null : sigma, points };
+  });
 }
 
 let drawnCurves = "";
@@ -73,14 +63,12 @@ function renderCurves() {
   const at = (radius, share) => `${x(radius).toFixed(1)},${y(share).toFixed(1)}`;
   const sigmas = slots.map((slot) => VIEWS[state[slot]].sigma).filter((sigma) => sigma > 0);
   const parts = axes(width, height, edge, furthest, x, y);
-  const legend = [];
   const order = (curve) => (sigmas.includes(curve.sigma) ? 1 : 0);
   const look = (curve) => {
     const own = slots.findLast((slot) => VIEWS[state[slot]].model === curve.model && VIEWS[state[slot]].sigma === curve.sigma);
     return [own ?? `s${curve.number % SERIES}`, curve.number >= SERIES && "again", order(curve) && "marked", curve.sigma === null && "envelope"]
       .filter(Boolean).join(" ");
   };
-  curves.forEach((curve, number) => Object.assign(curve, { number }));
   for (const curve of [...curves].sort((p, q) => order(p) - order(q))) {
     const points = curve.points.filter((row) => row.radius <= furthest);
     const kind = `series ${look(curve)}`;
@@ -91,9 +79,8 @@ function renderCurves() {
       points.map((row) => el("circle", { cx: x(row.radius).toFixed(1), cy: y(row.accuracy).toFixed(1), r: 3 },
         el("title", {}, `${curve.name}, radius ${row.radius}: ${signed(row.accuracy)} ${interval(row.low, row.high)}, n = ${row.n}`)))));
   }
-  for (const curve of curves) {
-    legend.push(el("li", { class: look(curve) }, el("i", {}), curve.name, " ", ...marks((view) => view.model === curve.model && view.sigma === curve.sigma)));
-  }
+  const legend = curves.map((curve) => el("li", { class: look(curve) }, el("i", {}), curve.name, " ",
+    marks((view) => view.model === curve.model && view.sigma === curve.sigma)));
   const label = `Certified accuracy against L2 radius: ${curves.map((curve) => `${curve.name} starts at ${signed(curve.points[0].accuracy)}`).join("; ")}`;
   box.replaceChildren(
     el("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label }, parts),
@@ -110,9 +97,8 @@ function axes(width, height, edge, furthest, x, y) {
   for (let radius = 0; radius <= furthest + 1e-9; radius += every) {
     parts.push(el("text", { x: x(radius), y: height - edge.bottom + 18, "text-anchor": "middle" }, String(radius)));
   }
-  parts.push(el("text", { x: 2, y: 12 }, "certified accuracy"));
-  parts.push(el("text", { x: (width + edge.left) / 2, y: height - 6, "text-anchor": "middle" }, "L2 radius (pixel values)"));
-  return parts;
+  return [...parts, el("text", { x: 2, y: 12 }, "certified accuracy"),
+    el("text", { x: (width + edge.left) / 2, y: height - 6, "text-anchor": "middle" }, "L2 radius (pixel values)")];
 }
 
 function curvesNote(curves) {

@@ -18,8 +18,7 @@ def start_log(path: Path | None) -> None:
     logger.setLevel(logging.INFO if first else logging.WARNING)
     logger.propagate = False
     while logger.handlers:
-        old = logger.handlers.pop()
-        old.close()
+        logger.handlers.pop().close()
     terminal = logging.StreamHandler(sys.stderr)
     handlers: list[logging.Handler] = [terminal]
     if path is not None:
@@ -36,11 +35,6 @@ def start_log(path: Path | None) -> None:
 def under_torchrun() -> bool:
     """Tell whether torchrun started this process, as one of a group."""
     return "TORCHELASTIC_RUN_ID" in os.environ and "RANK" in os.environ
-
-
-def bar_wanted() -> bool:
-    """Tell whether a moving progress bar is of use: log lines go to a terminal, and to nothing else."""
-    return len(logger.handlers) == 1 and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
 
 
 class Progress:
@@ -61,7 +55,8 @@ class Progress:
         self._began = self._spoke = time.monotonic()
         self._first = self._spoken = done
         self._bar = None
-        if bar_wanted():
+        # Where log lines go to a terminal, and to nothing else.
+        if len(logger.handlers) == 1 and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
             from tqdm import tqdm
 
             self._bar = tqdm(desc=label, total=total, unit=f" {unit}", initial=done, dynamic_ncols=True)

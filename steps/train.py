@@ -67,12 +67,8 @@ def _run(config: Config, group: Group) -> dict:
     training = Training(
         identity,
         device=device,
-        batch=config.batch,
         steps_an_epoch=math.ceil(len(pictures) / config.batch),
-        epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
+        **{name: getattr(config, name) for name in ("batch", "epochs", "learning_rate", "momentum", "weight_decay")},
         label=label,
         group=group,
     )
@@ -106,10 +102,8 @@ def _decisive(config: Config, identity: Identity) -> str:
 def _fit(config: Config, training: Training, pictures: Split, checkpoint: Path) -> None:
     """Train to the end; told to stop, save a checkpoint and exit: all processes after the same step."""
     told: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda number, frame: told.append(number))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    signals = (signal.SIGTERM, signal.SIGINT)
+    previous = {number: signal.signal(number, lambda number, frame: told.append(number)) for number in signals}
     group, stop = training.group, 0
     progress = Progress(training.label, training.total, "steps", training.done)
     rows = stream(

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -77,29 +78,24 @@ def count_votes(base: Classifier, works: Iterable[Work], *, sigma: float, batch:
 
 def _next_parts(waiting: Iterator[Work], begun: deque, sigma: float, batch: int) -> list[tuple[Work, Tensor]]:
     """Return noisy copies, at most `batch` in all, of the images that want draws, each part of one chunk."""
-    parts, room, some = [], batch, iter(tuple(begun))
-    work = next(some, None)
-    while room:
-        if work is None:
-            work = next(waiting, None)
-            if work is None:
-                break
+    parts, room, before = [], batch, len(begun)
+    for turn, work in enumerate(chain(tuple(begun), waiting)):
+        if turn >= before:
             begun.append(work)
-        wanted = _open(work)
-        if wanted is None:
-            work = next(some, None)
-            continue
-        phase, first, end = wanted
-        number, place = divmod(first, CHUNK)
-        size = min(end - first, CHUNK - place, room)
-        key = (*work.key, phase, number)
-        if work.chunk is None or work.chunk[0] != key:
-            work.chunk = (key, noise_chunk(tuple(work.image.shape), sigma, work.image.device, key))
-        parts.append((work, work.image + work.chunk[1][place : place + size]))
-        if place + size == CHUNK:
-            work.chunk = None
-        work.asked = (phase, first + size)
-        room -= size
+        while room and (wanted := _open(work)):
+            phase, first, end = wanted
+            number, place = divmod(first, CHUNK)
+            size = min(end - first, CHUNK - place, room)
+            key = (*work.key, phase, number)
+            if work.chunk is None or work.chunk[0] != key:
+                work.chunk = (key, noise_chunk(tuple(work.image.shape), sigma, work.image.device, key))
+            parts.append((work, work.image + work.chunk[1][place : place + size]))
+            if place + size == CHUNK:
+                work.chunk = None
+            work.asked = (phase, first + size)
+            room -= size
+        if not room:
+            break
     return parts
 
 

@@ -112,7 +112,7 @@ def _ascend(
 def _sources(config: Config, test: Split, number: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Return the sources, [K, C, H, W], their numbers and their labels, [K]."""
     if config.start == "images":
-        places = torch.tensor(test.first_of_others(number, config.images))
+        places = torch.nonzero(test.labels != number).flatten()[: config.images]
         return test.images(places).to(device), places, test.labels[places]
     index, key = torch.arange(config.images), (config.seed, config.start, config.target)
     if config.start == "noise":

@@ -76,7 +76,10 @@ def _run(config: Config, group: Group) -> dict:
         "%s: %s, %s, %d pictures, %s, %d processes",
         *(label, identity.architecture, identity.objective, len(pictures), identity.precision, group.of),
     )
-    checkpoint = config.out.with_name("checkpoints") / f"{_decisive(config, identity)}.checkpoint"
+    # Named by a hash of all that decides the network: a checkpoint of anything else is not this training's.
+    decisive = json.dumps(config.values(leave_out=("data", "out")) | asdict(identity), sort_keys=True).encode()
+    named = hashlib.sha256(decisive).hexdigest()[:12]
+    checkpoint = config.out.with_name("checkpoints") / f"{named}.checkpoint"
     training.restore(checkpoint)
     if training.done:
         logger.info("%s: goes on from step %d, %.0f s in", label, training.done, training.seconds)
@@ -91,12 +94,6 @@ def _run(config: Config, group: Group) -> dict:
             other.unlink()
     logger.info("%s: %s", label, ", ".join(f"{k} {v:.3f}" for k, v in summary.items() if k.endswith("accuracy")))
     return summary
-
-
-def _decisive(config: Config, identity: Identity) -> str:
-    """Return a short hash of all that decides the network: a checkpoint of anything else is not this training's."""
-    known = config.values(leave_out=("data", "out")) | asdict(identity)
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _fit(config: Config, training: Training, pictures: Split, checkpoint: Path) -> None:

@@ -83,16 +83,14 @@ def stream(
     Workers are started once, and decode ahead over the ends of epochs.
 
     Args:
-        split: where the pictures are.
+        split, device, augmentation, workers: as for `batches`, by the key (seed, epoch). The workers leave SIGTERM and
+            SIGINT to this process.
         order: maps an epoch, from 0, to its batches of places, as many in each.
-        device: where to.
-        augmentation: what to do to the pictures: a function of (seed, epoch) and batch or picture numbers.
-        seed: see there.
+        seed: of the key.
         first: steps that were done before.
         steps: of the whole training.
         share: the rows of each batch that this process gets, e.g. every third, which may be none; they are what they
             would be if it got all.
-        workers: processes that decode, where pictures are files. They leave SIGTERM and SIGINT to this process.
 
     """
     begun, done = divmod(first, len(order(0)))

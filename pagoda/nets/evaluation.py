@@ -56,8 +56,12 @@ def accuracies(
             drawn = under.draw(x, generator(device, seed, "evaluate", group.rank + turn * group.of))
 
             def right(size: int, parts=(x, y, *drawn)) -> torch.Tensor:
-                rows = zip(*(part.split(size) for part in parts), strict=True)
-                return sum(_right(classifier, under, *row) for row in rows)
+                found = torch.zeros((), dtype=torch.int64, device=device)
+                for x, y, *drawn in zip(*(part.split(size) for part in parts), strict=True):
+                    seen, labels = under.perturb(classifier, x, y, drawn)
+                    with torch.no_grad():
+                        found += (classifier(seen).argmax(dim=1) == labels).sum()
+                return found
 
             count += micro.run(right)
         return int(group.sum(count))
@@ -67,9 +71,3 @@ def accuracies(
         right = hits(under)
         found |= {name: right / n, f"{name}_95": interval(right, n), "n": n}
     return found
-
-
-def _right(classifier: BaseClassifier, objective: Objective, x: torch.Tensor, y: torch.Tensor, *drawn) -> torch.Tensor:
-    x, y = objective.perturb(classifier, x, y, drawn)
-    with torch.no_grad():
-        return (classifier(x).argmax(dim=1) == y).sum()

@@ -106,7 +106,14 @@ class Training:
             BadInput: where it is damaged.
 
         """
-        state = self.group.of_the_first(_read(path) if self.group.leads else None)
+        state = None
+        if self.group.leads and path.is_file():
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:  # of zip, of pickle, of PyTorch
+                said = " ".join(str(error).split())[:200]
+                raise BadInput(f"the checkpoint {path} is damaged: remove it to train from scratch ({said})") from None
+        state = self.group.of_the_first(state)
         if state is None:
             return
         for name in COUNTERS:
@@ -198,13 +205,3 @@ class Training:
         row = {"epoch": epoch, "learning_rate": self.schedule.get_last_lr()[0], "loss": loss / count}
         self.history.append(row | {"accuracy": hits / count, "seconds": round(self.seconds, 3)})
         return self.history[-1]
-
-
-def _read(path: Path) -> dict | None:
-    if not path.is_file():
-        return None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of zip, of pickle, of PyTorch
-        said = " ".join(str(error).split())[:200]
-        raise BadInput(f"the checkpoint {path} is damaged: remove it to train from scratch ({said})") from None

@@ -90,10 +90,9 @@ def recover(partial: Path, places: list[int]) -> int:
     """
     header = "\t".join(COLUMNS) + "\n"
     lines = partial.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if partial.is_file() else []
-    whole = [header] if lines[:1] == [header] else []
-    for line, place in zip(lines[1:] if whole else (), places, strict=False):
-        fields = line.split("\t")
-        if len(fields) != len(COLUMNS) or fields[0] != str(place) or not line.endswith("\n"):
+    whole = []
+    for line, start in zip(lines, [header, *(f"{place}\t" for place in places)], strict=False):
+        if not line.startswith(start) or line.count("\t") != header.count("\t") or not line.endswith("\n"):
             break
         whole.append(line)
     partial.parent.mkdir(parents=True, exist_ok=True)

@@ -87,7 +87,8 @@ def _run(config: Config, group: Group) -> dict:
     summary = _summary(config, training)
     if group.leads:
         save_model(config.out, training.classifier.network, identity)
-        write_text(config.out.with_name("history.csv"), _table(training.history))
+        lines = (training.history[0], *(row.values() for row in training.history))
+        write_text(config.out.with_name("history.csv"), "".join(",".join(map(str, line)) + "\n" for line in lines))
         write_json(config.out.with_name("summary.json"), summary)
         # The last one stays: should these files be lost or half written, the same command makes them again in seconds.
         for other in set(checkpoint.parent.glob("*.checkpoint")) - {checkpoint}:
@@ -165,10 +166,6 @@ def _summary(config: Config, training: Training) -> dict:
         "precision": training.identity.precision,
         "processes": training.group.of,
     }
-
-
-def _table(rows: list[dict]) -> str:
-    return "".join(",".join(map(str, line)) + "\n" for line in (rows[0], *(row.values() for row in rows)))
 
 
 if __name__ == "__main__":

@@ -131,10 +131,9 @@ def resident(pixels: Tensor, device: torch.device) -> Tensor:
 
 
 def _taken(pixels: Tensor, places: Tensor, device: torch.device) -> Tensor:
-    if pixels.device.type == device.type:
-        return pixels[places.to(device)]
-    taken = pixels[places]
-    return (taken.pin_memory() if device.type == "cuda" else taken).to(device, non_blocking=True)
+    taken = pixels[places.to(pixels.device)]
+    aside = device.type == "cuda" and not taken.is_cuda
+    return (taken.pin_memory() if aside else taken).to(device, non_blocking=True)
 
 
 def shift_and_flip(

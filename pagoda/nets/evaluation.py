@@ -1,5 +1,7 @@
 """The share of test pictures that a classifier gets right: clean, and under its objective's perturbation."""
 
+from functools import partial
+
 import torch
 
 from pagoda.data.batches import batches
@@ -49,25 +51,18 @@ def accuracies(
     n = min(images or len(test), len(test))
     order = list(torch.arange(n).split(batch))[group.share]
 
-    def hits(under: Objective) -> int:
-        micro = MicroBatch(label, batch)
+    def hits(under: Objective, size: int) -> torch.Tensor:
         count = torch.zeros(1, dtype=torch.int64, device=device)
         for turn, (x, y) in enumerate(batches(test, order, device=device, workers=workers)):
             drawn = under.draw(x, generator(device, seed, "evaluate", group.rank + turn * group.of))
-
-            def right(size: int, parts=(x, y, *drawn)) -> torch.Tensor:
-                found = torch.zeros((), dtype=torch.int64, device=device)
-                for x, y, *drawn in zip(*(part.split(size) for part in parts), strict=True):
-                    seen, labels = under.perturb(classifier, x, y, drawn)
-                    with torch.no_grad():
-                        found += (classifier(seen).argmax(dim=1) == labels).sum()
-                return found
-
-            count += micro.run(right)
-        return int(group.sum(count))
+            for part in zip(*(rows.split(size) for rows in (x, y, *drawn)), strict=True):
+                seen, labels = under.perturb(classifier, *part[:2], part[2:])
+                with torch.no_grad():
+                    count += (classifier(seen).argmax(dim=1) == labels).sum()
+        return count
 
     found: dict = {}
     for name, under in filter(None, [("clean_accuracy", Objective("standard")), objective.tested()]):
-        right = hits(under)
+        right = int(group.sum(MicroBatch(label, batch).run(partial(hits, under))))
         found |= {name: right / n, f"{name}_95": interval(right, n), "n": n}
     return found

@@ -36,8 +36,10 @@ def read_checkpoint(path: Path, form: str, trusted: bool = False) -> tuple[Weigh
     """
     if form not in FORMATS:
         raise BadInput(f"format {form!r} is unknown: choose from {', '.join(FORMATS)}")
+    # Files of robustness are dill's, where that is installed.
+    reader = importlib.import_module("dill") if trusted and importlib.util.find_spec("dill") else None
     try:
-        found = torch.load(path, map_location="cpu", weights_only=not trusted, **(_dill() if trusted else {}))
+        found = torch.load(path, map_location="cpu", weights_only=not trusted, pickle_module=reader)
     except FileNotFoundError:
         raise BadInput(f"no checkpoint at {path}") from None
     except pickle.UnpicklingError:
@@ -100,11 +102,6 @@ def normalisation(
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-
-
-def _dill() -> dict:
-    """Return what makes torch.load read files of dill, where that is installed: such are those of robustness."""
-    return {"pickle_module": importlib.import_module("dill")} if importlib.util.find_spec("dill") else {}
 
 
 def _strip(weights: Weights, *prefixes: str) -> Weights:

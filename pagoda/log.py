@@ -61,12 +61,12 @@ class Progress:
 
             self._bar = tqdm(desc=label, total=total, unit=f" {unit}", initial=done, dynamic_ncols=True)
 
-    def advance(self, by: int = 1, note: str = "") -> None:
-        """Count `by` more units as done, with a short note on how it goes, e.g. "loss 1.23"."""
-        self.done += by
+    def advance(self, note: str = "") -> None:
+        """Count one more unit as done, with a short note on how it goes, e.g. "loss 1.23"."""
+        self.done += 1
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(by)
+            self._bar.update()
             if self.done >= self.total:
                 self._bar.close()
             return

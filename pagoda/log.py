@@ -20,16 +20,15 @@ def start_log(path: Path | None) -> None:
     while logger.handlers:
         logger.handlers.pop().close()
     terminal = logging.StreamHandler(sys.stderr)
-    handlers: list[logging.Handler] = [terminal]
+    logger.addHandler(terminal)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if first:
             path.write_bytes(b"")
-        handlers.append(logging.FileHandler(path, mode="a", encoding="utf-8"))
+        logger.addHandler(logging.FileHandler(path, mode="a", encoding="utf-8"))
         terminal.setLevel(logging.ERROR)
-    for handler in handlers:
+    for handler in logger.handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-        logger.addHandler(handler)
 
 
 def under_torchrun() -> bool:

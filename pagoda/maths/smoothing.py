@@ -82,8 +82,11 @@ def _next_parts(waiting: Iterator[Work], begun: deque, sigma: float, batch: int)
     for turn, work in enumerate(chain(tuple(begun), waiting)):
         if turn >= before:
             begun.append(work)
-        while room and (wanted := _open(work)):
-            phase, first, end = wanted
+        while room and not work.count.ended:
+            phase, drawn, end = work.count.wanted()
+            first = max(drawn, work.asked[1]) if work.asked[0] == phase else drawn
+            if first >= end:  # all that it wants is under way
+                break
             number, place = divmod(first, CHUNK)
             size = min(end - first, CHUNK - place, room)
             key = (*work.key, phase, number)
@@ -97,12 +100,3 @@ def _next_parts(waiting: Iterator[Work], begun: deque, sigma: float, batch: int)
         if not room:
             break
     return parts
-
-
-def _open(work: Work) -> tuple[str, int, int] | None:
-    """Return (phase, first, end): draws that an image wants and that are not under way; None where there are none."""
-    if work.count.ended:
-        return None
-    phase, drawn, upto = work.count.wanted()
-    first = max(drawn, work.asked[1]) if work.asked[0] == phase else drawn
-    return (phase, first, upto) if first < upto else None

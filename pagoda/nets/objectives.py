@@ -6,7 +6,7 @@ adversarial  pictures after L2 projected gradient descent on the loss (Madry et 
 smoothadv    pictures after the same attack on the smoothed soft classifier, + N(0, sigma^2 I), several draws of each
              (SmoothAdv_PGD of Salman et al. 2019, arXiv 1906.04584, Algorithm 1)
 
-To add one, describe its values in pagoda/options.py and what it does in OBJECTIVES, at the end.
+To add one, describe its values in pagoda/options/models.py and what it does in OBJECTIVES, at the end.
 """
 
 from collections.abc import Callable, Sequence

@@ -18,29 +18,22 @@ def start_log(path: Path | None) -> None:
     logger.setLevel(logging.INFO if first else logging.WARNING)
     logger.propagate = False
     while logger.handlers:
-        old = logger.handlers.pop()
-        old.close()
+        logger.handlers.pop().close()
     terminal = logging.StreamHandler(sys.stderr)
-    handlers: list[logging.Handler] = [terminal]
+    logger.addHandler(terminal)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if first:
             path.write_bytes(b"")
-        handlers.append(logging.FileHandler(path, mode="a", encoding="utf-8"))
+        logger.addHandler(logging.FileHandler(path, mode="a", encoding="utf-8"))
         terminal.setLevel(logging.ERROR)
-    for handler in handlers:
+    for handler in logger.handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-        logger.addHandler(handler)
 
 
 def under_torchrun() -> bool:
     """Tell whether torchrun started this process, as one of a group."""
     return "TORCHELASTIC_RUN_ID" in os.environ and "RANK" in os.environ
-
-
-def bar_wanted() -> bool:
-    """Tell whether a moving progress bar is of use: log lines go to a terminal, and to nothing else."""
-    return len(logger.handlers) == 1 and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
 
 
 class Progress:
@@ -61,17 +54,18 @@ class Progress:
         self._began = self._spoke = time.monotonic()
         self._first = self._spoken = done
         self._bar = None
-        if bar_wanted():
+        # Where log lines go to a terminal, and to nothing else.
+        if len(logger.handlers) == 1 and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO):
             from tqdm import tqdm
 
             self._bar = tqdm(desc=label, total=total, unit=f" {unit}", initial=done, dynamic_ncols=True)
 
-    def advance(self, by: int = 1, note: str = "") -> None:
-        """Count `by` more units as done, with a short note on how it goes, e.g. "loss 1.23"."""
-        self.done += by
+    def advance(self, note: str = "") -> None:
+        """Count one more unit as done, with a short note on how it goes, e.g. "loss 1.23"."""
+        self.done += 1
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update(by)
+            self._bar.update()
             if self.done >= self.total:
                 self._bar.close()
             return

@@ -66,18 +66,15 @@ class MicroBatch:
                     raise
                 said = (str(error).splitlines() or ["out of memory"])[0]
             # The error is gone here, and with it the tensors that its traceback held.
-            self._halve(said)
-
-    def _halve(self, said: str) -> None:
-        if self.size == 1:
-            raise BadInput(f"{self.label}: memory does not suffice for one picture at once ({said})")
-        old, self.size = self.size, self.size // 2
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
-        logger.warning(
-            "%s: out of memory with %d pictures at once: goes on with %d (speed and memory only)",
-            *(self.label, old, self.size),
-        )
+            if self.size == 1:
+                raise BadInput(f"{self.label}: memory does not suffice for one picture at once ({said})")
+            old, self.size = self.size, self.size // 2
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+            logger.warning(
+                "%s: out of memory with %d pictures at once: goes on with %d (speed and memory only)",
+                *(self.label, old, self.size),
+            )
 
 
 def in_parts(base: Callable[[Tensor], Tensor], micro: MicroBatch) -> Callable[[Tensor], Tensor]:
@@ -86,11 +83,7 @@ def in_parts(base: Callable[[Tensor], Tensor], micro: MicroBatch) -> Callable[[T
     It takes two at least: a matrix product of one row is rounded in another way, and no part is to change a logit.
     """
 
-    def classify(x: Tensor) -> Tensor:
-        return micro.run(lambda size: torch.cat([_pair(base, part) for part in x.split(size)]))
+    def part(x: Tensor) -> Tensor:
+        return base(x if len(x) > 1 else x.expand(2, -1, -1, -1))[: len(x)]
 
-    return classify
-
-
-def _pair(base: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    return base(x if len(x) > 1 else x.expand(2, -1, -1, -1))[: len(x)]
+    return lambda x: micro.run(lambda size: torch.cat([part(some) for some in x.split(size)]))

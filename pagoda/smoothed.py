@@ -135,9 +135,7 @@ class Smoothed:
         self._check_network()
         yield from count_votes(self._base, works, sigma=self.sigma, batch=batch)
 
-    def score(
-        self, x: Images, target: Target, *, draws: int = 64, batch: int = 256, seed: Seed = 0
-    ) -> Tensor | np.ndarray:
+    def score(self, x: Images, target: Target, *, draws: int = 64, batch: int = 256, seed: Seed = 0) -> Images:
         """Return p_t, the soft score of the target class: [B] in [0, 1].
 
         Args:
@@ -150,17 +148,13 @@ class Smoothed:
         images, form = self._images(x)
         return form(ascent.log_score(*self._at(images, target), self._noise(draws, batch, seed)).exp())
 
-    def gradient(
-        self, x: Images, target: Target, *, draws: int = 64, batch: int = 256, seed: Seed = 0
-    ) -> Tensor | np.ndarray:
+    def gradient(self, x: Images, target: Target, *, draws: int = 64, batch: int = 256, seed: Seed = 0) -> Images:
         """Return the gradient of log p_t at `x`, [B, C, H, W]; arguments as `score`."""
         images, form = self._images(x)
         at = self._at(images, target)
         return form(ascent.log_score_and_gradient(*at, self._noise(draws, batch, seed))[1])
 
-    def split_half(
-        self, x: Images, target: Target, *, draws: int = 64, batch: int = 256, seed: Seed = 0
-    ) -> Tensor | np.ndarray:
+    def split_half(self, x: Images, target: Target, *, draws: int = 64, batch: int = 256, seed: Seed = 0) -> Images:
         """Return the cosine of two independent gradients, [B]: near 1 where `draws` suffice. Arguments as `score`."""
         images, form = self._images(x)
         return form(ascent.split_half(*self._at(images, target), self._noise(draws, batch, seed)))

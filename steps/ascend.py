@@ -53,8 +53,7 @@ def run(config: Config) -> Ascent:
     classes = model.identity.classes
     if config.target not in classes:
         raise BadInput(f"class {config.target!r} is unknown: {config.data} has {', '.join(classes)}")
-    number = classes.index(config.target)
-    sources = _sources(config, test, number, device)
+    sources = _sources(config, test, classes.index(config.target), device)
     name = f"ascend {config.model.parent.name} sigma={config.sigma:g} eps={config.epsilon:g} class={config.target}"
     # From the start where memory does not suffice: a file has one batch, the one that it would have had from the start.
     result = MicroBatch(name, config.batch).run(lambda batch: _ascend(config, model, test, sources, batch, name))
@@ -89,44 +88,31 @@ def _ascend(
     before = log_score(base, source, target, check.keyed("check", "before")).exp()
     after = log_score(base, found.end, target, check.keyed("check", "after")).exp()
     agreement = split_half(base, source, target, noise.keyed("split half"))
-    return Ascent(
-        settings=Settings(
-            model=config.model.parent.name,
-            model_hash=model.hash,
-            objective=str(model.identity.objective["name"]),
-            sigma=config.sigma,
-            target=config.target,
-            epsilon=config.epsilon,
-            step=config.step * config.epsilon,
-            steps=config.steps,
-            draws=noise.count,
-            check_draws=check.count,
-            seed=config.seed,
-            classes=model.identity.classes,
-            device=source.device.type,
-            data=test.description.fingerprint,
-            code=fingerprint("steps.ascend"),
-            start=config.start,
-            options=config.values(leave_out=("model", "data", "out")),
-        ),
-        source=source.cpu().numpy(),
-        end=found.end.cpu().numpy(),
-        frames=found.frames.numpy(),
-        frame_steps=np.array(found.frame_steps),
-        index=index.numpy(),
-        label=label.numpy(),
-        p_path=found.p_path.cpu().numpy(),
-        p_before=before.cpu().numpy(),
-        p_after=after.cpu().numpy(),
-        norm=norms(found.end - source).cpu().numpy(),
-        split_half=agreement.cpu().numpy(),
+    settings = Settings(
+        model=config.model.parent.name,
+        model_hash=model.hash,
+        objective=str(model.identity.objective["name"]),
+        step=config.step * config.epsilon,
+        draws=noise.count,
+        check_draws=check.count,
+        classes=model.identity.classes,
+        device=source.device.type,
+        data=test.description.fingerprint,
+        code=fingerprint("steps.ascend"),
+        options=config.values(leave_out=("model", "data", "out")),
+        **{name: getattr(config, name) for name in ("sigma", "target", "epsilon", "steps", "seed", "start")},
     )
+    tensors = {"source": source, "end": found.end, "frames": found.frames, "index": index, "label": label}
+    tensors |= {"p_path": found.p_path, "p_before": before, "p_after": after, "split_half": agreement}
+    tensors["norm"] = norms(found.end - source)
+    arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+    return Ascent(settings, frame_steps=np.array(found.frame_steps), **arrays)
 
 
 def _sources(config: Config, test: Split, number: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Return the sources, [K, C, H, W], their numbers and their labels, [K]."""
     if config.start == "images":
-        places = torch.tensor(test.first_of_others(number, config.images))
+        places = torch.nonzero(test.labels != number).flatten()[: config.images]
         return test.images(places).to(device), places, test.labels[places]
     index, key = torch.arange(config.images), (config.seed, config.start, config.target)
     if config.start == "noise":

@@ -84,21 +84,15 @@ def _label(config: Config) -> str:
 
 
 def recover(partial: Path, places: list[int]) -> int:
-    """Cut a table that an interruption left behind its last whole row; return how many rows it holds.
+    """Cut a table of `places` that an interruption left behind its last whole row; return how many rows it holds.
 
     Writes the header where there is no table yet.
-
-    Args:
-        partial: path of the table.
-        places: the images that it should hold, in order.
-
     """
     header = "\t".join(COLUMNS) + "\n"
     lines = partial.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True) if partial.is_file() else []
-    whole = [header] if lines[:1] == [header] else []
-    for line, place in zip(lines[1:] if whole else (), places, strict=False):
-        fields = line.split("\t")
-        if len(fields) != len(COLUMNS) or fields[0] != str(place) or not line.endswith("\n"):
+    whole = []
+    for line, start in zip(lines, [header, *(f"{place}\t" for place in places)], strict=False):
+        if not line.startswith(start) or line.count("\t") != header.count("\t") or not line.endswith("\n"):
             break
         whole.append(line)
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -154,18 +148,14 @@ def _is_made(out: Path, facts: dict, identity: str) -> bool:
 
 def _facts(config: Config, rule: Rule, model: Loaded, test: Split, device: torch.device) -> dict:
     looks = {"looks": [look for look, _ in rule.schedule]} if rule.mode == "grid" else {}
-    return (
-        config.values(leave_out=("data", "out"))
-        | looks
-        | {
-            "model": config.model.parent.name,
-            "model_hash": model.hash,
-            "device": device.type,
-            "precision": model.identity.precision,
-            "data": test.description.fingerprint,
-            "code": fingerprint("steps.certify"),
-        }
-    )
+    return config.values(leave_out=("data", "out")) | looks | {
+        "model": config.model.parent.name,
+        "model_hash": model.hash,
+        "device": device.type,
+        "precision": model.identity.precision,
+        "data": test.description.fingerprint,
+        "code": fingerprint("steps.certify"),
+    }  # fmt: skip
 
 
 def _rule(config: Config) -> Rule:

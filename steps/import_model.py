@@ -52,8 +52,8 @@ def run(config: Config) -> dict:
     objective = Objective(**identity.objective)
     network = fit(Path(config.file), weights, architecture, len(data.classes), data.channels)
     save_model(config.out, network, identity)
-    summary = {"imported": str(config.file), "format": config.format, "mean": mean, "std": std}
-    summary |= _accuracies(config, test, objective, device)
+    measured = _accuracies(config, test, objective, device)
+    summary = {"imported": str(config.file), "format": config.format, "mean": mean, "std": std} | measured
     write_text(config.out.with_name("history.csv"), "epoch\n")  # it was not trained here
     write_json(config.out.with_name("summary.json"), summary)
     return summary

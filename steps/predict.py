@@ -5,7 +5,6 @@ chance of at most alpha, or it abstains. On each image as it is, and on the imag
 base classifier met it in training; beside them what the base classifier says of both.
 """
 
-from itertools import product
 from pathlib import Path
 
 from pagoda.data.dataset import Split
@@ -46,8 +45,7 @@ def run(config: Config) -> dict:
     label = f"predict {config.model.parent.name} sigma={config.sigma:g}"
     progress = Progress(label, 2 * len(places), "images")
     classifier = in_parts(model.classifier, MicroBatch(label, config.batch))
-    polls: dict[tuple[int, str], Poll] = {}
-    base: dict[tuple[int, str], int] = {}
+    polls, base = {}, {}  # by place and view
 
     def works():
         for place in places:
@@ -83,12 +81,11 @@ def run(config: Config) -> dict:
         }
         logger.info("%s: smoothed %s, abstained %s, base %s", view, *facts[view].values())
     header = ["idx", "label", *(f"{what}_{view}" for view in VIEWS for what in ("predict", "p_value", "base"))]
-    rows = [[place, labels[place]] for place in places]
-    for row, view in product(rows, VIEWS):
-        poll = polls[row[0], view]
-        row += [poll.prediction, poll.p_value, base[row[0], view]]
+    rows = {place: [place, labels[place]] for place in places}
+    for (place, view), poll in polls.items():
+        rows[place] += [poll.prediction, poll.p_value, base[place, view]]
     write_json(config.out.with_suffix(".json"), facts)
-    write_text(config.out, "".join("\t".join(map(str, row)) + "\n" for row in [header, *rows]))
+    write_text(config.out, "".join("\t".join(map(str, row)) + "\n" for row in [header, *rows.values()]))
     return facts
 
 

@@ -67,12 +67,8 @@ def _run(config: Config, group: Group) -> dict:
     training = Training(
         identity,
         device=device,
-        batch=config.batch,
         steps_an_epoch=math.ceil(len(pictures) / config.batch),
-        epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
+        **{name: getattr(config, name) for name in ("batch", "epochs", "learning_rate", "momentum", "weight_decay")},
         label=label,
         group=group,
     )
@@ -80,7 +76,10 @@ def _run(config: Config, group: Group) -> dict:
         "%s: %s, %s, %d pictures, %s, %d processes",
         *(label, identity.architecture, identity.objective, len(pictures), identity.precision, group.of),
     )
-    checkpoint = config.out.with_name("checkpoints") / f"{_decisive(config, identity)}.checkpoint"
+    # Named by a hash of all that decides the network: a checkpoint of anything else is not this training's.
+    decisive = json.dumps(config.values(leave_out=("data", "out")) | asdict(identity), sort_keys=True).encode()
+    named = hashlib.sha256(decisive).hexdigest()[:12]
+    checkpoint = config.out.with_name("checkpoints") / f"{named}.checkpoint"
     training.restore(checkpoint)
     if training.done:
         logger.info("%s: goes on from step %d, %.0f s in", label, training.done, training.seconds)
@@ -88,7 +87,8 @@ def _run(config: Config, group: Group) -> dict:
     summary = _summary(config, training)
     if group.leads:
         save_model(config.out, training.classifier.network, identity)
-        write_text(config.out.with_name("history.csv"), _table(training.history))
+        lines = (training.history[0], *(row.values() for row in training.history))
+        write_text(config.out.with_name("history.csv"), "".join(",".join(map(str, line)) + "\n" for line in lines))
         write_json(config.out.with_name("summary.json"), summary)
         # The last one stays: should these files be lost or half written, the same command makes them again in seconds.
         for other in set(checkpoint.parent.glob("*.checkpoint")) - {checkpoint}:
@@ -97,19 +97,11 @@ def _run(config: Config, group: Group) -> dict:
     return summary
 
 
-def _decisive(config: Config, identity: Identity) -> str:
-    """Return a short hash of all that decides the network: a checkpoint of anything else is not this training's."""
-    known = config.values(leave_out=("data", "out")) | asdict(identity)
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
-
-
 def _fit(config: Config, training: Training, pictures: Split, checkpoint: Path) -> None:
     """Train to the end; told to stop, save a checkpoint and exit: all processes after the same step."""
     told: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda number, frame: told.append(number))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    signals = (signal.SIGTERM, signal.SIGINT)
+    previous = {number: signal.signal(number, lambda number, frame: told.append(number)) for number in signals}
     group, stop = training.group, 0
     progress = Progress(training.label, training.total, "steps", training.done)
     rows = stream(
@@ -174,10 +166,6 @@ def _summary(config: Config, training: Training) -> dict:
         "precision": training.identity.precision,
         "processes": training.group.of,
     }
-
-
-def _table(rows: list[dict]) -> str:
-    return "".join(",".join(map(str, line)) + "\n" for line in (rows[0], *(row.values() for row in rows)))
 
 
 if __name__ == "__main__":

@@ -63,8 +63,7 @@ def batches(
         workers: processes that decode, where pictures are files.
 
     """
-    steps = ((key, number, places) for number, places in enumerate(order))
-    yield from _made(split, steps, device, augmentation, WHOLE, workers)
+    yield from _made(split, ((key, *batch) for batch in enumerate(order)), device, augmentation, WHOLE, workers)
 
 
 def stream(
@@ -84,16 +83,14 @@ def stream(
     Workers are started once, and decode ahead over the ends of epochs.
 
     Args:
-        split: where the pictures are.
+        split, device, augmentation, workers: as for `batches`, by the key (seed, epoch). The workers leave SIGTERM and
+            SIGINT to this process.
         order: maps an epoch, from 0, to its batches of places, as many in each.
-        device: where to.
-        augmentation: what to do to the pictures: a function of (seed, epoch) and batch or picture numbers.
-        seed: see there.
+        seed: of the key.
         first: steps that were done before.
         steps: of the whole training.
         share: the rows of each batch that this process gets, e.g. every third, which may be none; they are what they
             would be if it got all.
-        workers: processes that decode, where pictures are files. They leave SIGTERM and SIGINT to this process.
 
     """
     begun, done = divmod(first, len(order(0)))
@@ -111,93 +108,62 @@ def _made(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield a share of the batch of each step: a key, a number in its epoch, and places."""
     if split.pixels is None:
-        yield from _decoded(split, steps, device, augmentation, share, workers)
+        wanted = ((key, places[share].tolist()) for key, _, places in steps)
+        for pixels, labels, fault in _loaded(_Files(split, augmentation), wanted, device, workers):
+            if fault:
+                raise BadInput(fault)
+            yield pixels.to(device, non_blocking=True).float() / 255, labels.to(device, non_blocking=True)
         return
     pixels, labels = resident(split.pixels, device), split.labels.to(device)
     for key, number, places in steps:
         x = _taken(pixels, places[share], device).float() / 255
         if augmentation is not None:
-            source = generator(device, *key, "augment", number)
-            # Drawn for the whole batch: a picture's shift is the same whoever moves it.
-            x = _moved(x, *(drawn[..., share] for drawn in _drawn(len(places), augmentation, source)), augmentation)
+            x = shift_and_flip(x, augmentation, generator(device, *key, "augment", number), len(places), share)
         yield x, labels[places[share].to(device)]
 
 
 def resident(pixels: Tensor, device: torch.device) -> Tensor:
     """Return `pixels` on `device`, or as they are where they would take more than half of a GPU's free memory."""
-    if device.type != "cpu" and pixels.nbytes > (free := free_memory(device)) / 2:
+    if device.type != "cpu" and pixels.nbytes > (free := torch.cuda.mem_get_info(device)[0]) / 2:
         logger.info("%.1f GB of pictures stay beside the GPU: %.1f GB are free on it", pixels.nbytes / 1e9, free / 1e9)
         return pixels
     return pixels.to(device)
 
 
-def free_memory(device: torch.device) -> int:
-    """Return the bytes that are free on a GPU."""
-    return torch.cuda.mem_get_info(device)[0]
-
-
 def _taken(pixels: Tensor, places: Tensor, device: torch.device) -> Tensor:
-    if pixels.device.type == device.type:
-        return pixels[places.to(device)]
-    taken = pixels[places]
-    return (taken.pin_memory() if device.type == "cuda" else taken).to(device, non_blocking=True)
+    taken = pixels[places.to(pixels.device)]
+    aside = device.type == "cuda" and not taken.is_cuda
+    return (taken.pin_memory() if aside else taken).to(device, non_blocking=True)
 
 
-def shift_and_flip(x: Tensor, augmentation: Augmentation, source: torch.Generator) -> Tensor:
-    """Move each picture of `x`, [B, C, H, W], by its own random shift, and mirror half of them."""
-    return _moved(x, *_drawn(len(x), augmentation, source), augmentation)
+def shift_and_flip(
+    x: Tensor, augmentation: Augmentation, source: torch.Generator, count: int, share: slice = WHOLE
+) -> Tensor:
+    """Move each picture of `x`, [B, C, H, W], by its own random shift, and mirror half of them.
 
-
-def _drawn(size: int, augmentation: Augmentation, source: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the shifts, int [2, size], and whether each of `size` pictures is mirrored, bool [size]."""
-    shifts = torch.zeros(2, size, dtype=torch.int64, device=source.device)
-    mirrored = torch.zeros(size, dtype=torch.bool, device=source.device)
+    They are the `share` of a batch of `count`, for all of which is drawn: a picture's shift is the same whoever moves
+    it.
+    """
+    _, channels, height, width = x.shape
     if augmentation.shift:
-        shifts = torch.randint(0, 2 * augmentation.shift + 1, (2, size), generator=source, device=source.device)
-    if augmentation.flip:
-        mirrored = torch.rand(size, generator=source, device=source.device) < 0.5
-    return shifts, mirrored
-
-
-def _moved(x: Tensor, shifts: Tensor, mirrored: Tensor, augmentation: Augmentation) -> Tensor:
-    size, device = len(x), x.device
-    if augmentation.shift:
-        height, width = x.shape[2:]
-        dy, dx = shifts.unsqueeze(2)
-        rows = (torch.arange(height, device=device) + dy)[:, None, :, None]
-        columns = (torch.arange(width, device=device) + dx)[:, None, None, :]
-        picture = torch.arange(size, device=device)[:, None, None, None]
-        channel = torch.arange(x.shape[1], device=device)[None, :, None, None]
+        shifts = torch.randint(0, 2 * augmentation.shift + 1, (2, count), generator=source, device=x.device)
+        dy, dx = shifts[:, share].unsqueeze(2)
+        rows = (torch.arange(height, device=x.device) + dy)[:, None, :, None]
+        columns = (torch.arange(width, device=x.device) + dx)[:, None, None, :]
+        picture = torch.arange(len(x), device=x.device)[:, None, None, None]
+        channel = torch.arange(channels, device=x.device)[:, None, None]
         x = F.pad(x, (augmentation.shift,) * 4)[picture, channel, rows, columns]
     if augmentation.flip:
+        mirrored = torch.rand(count, generator=source, device=x.device)[share] < 0.5
         x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
     return x
 
 
-def _decoded(
-    split: Split,
-    steps: Iterable[tuple[tuple, int, Tensor]],
-    device: torch.device,
-    augmentation: Augmentation | None,
-    share: slice,
-    workers: int,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    files = _Files(split, augmentation)
+def _loaded(files: "_Files", wanted: Iterable, device: torch.device, workers: int) -> Iterator:
+    """Start workers such that signals to stop do not reach them: this process ends them in time."""
     loader = torch.utils.data.DataLoader(
-        files,
-        batch_sampler=([(key, place) for place in places[share].tolist()] for key, _, places in steps),
-        num_workers=workers,
-        collate_fn=files.collate,
-        pin_memory=device.type == "cuda",
+        files, batch_size=None, sampler=wanted, num_workers=workers, pin_memory=device.type == "cuda"
     )
-    for pixels, labels, faults in _left_alone(loader):
-        for fault in filter(None, faults):
-            raise BadInput(fault)
-        yield pixels.to(device, non_blocking=True).float() / 255, labels.to(device, non_blocking=True)
-
-
-def _left_alone(loader: torch.utils.data.DataLoader) -> Iterator:
-    """Start the loader's workers such that signals to stop do not reach them: this process ends them in time."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # a child inherits the mask
     try:
         return iter(loader)
@@ -206,44 +172,41 @@ def _left_alone(loader: torch.utils.data.DataLoader) -> Iterator:
 
 
 class _Files(torch.utils.data.Dataset):
-    """Decodes one picture; its random crop is a function of (key, place), whichever process decodes it."""
+    """Decodes batches; a picture's random crop is a function of (key, place), whichever process decodes it."""
 
     def __init__(self, split: Split, augmentation: Augmentation | None):
         self.split, self.augmentation = split, augmentation
 
-    def __getitem__(self, item: tuple[tuple, int]) -> tuple[Tensor, Tensor, str]:
-        """Return pixels, label, and what is wrong with the file: raised here, it would come with a page of traces."""
-        (key, place), size = item, self.split.description.size
-        try:
-            pixels, fault = self._pixels(key, place, size), ""
-        except BadInput as error:
-            pixels, fault = np.zeros((3, size, size), np.uint8), str(error)
-        return torch.from_numpy(np.ascontiguousarray(pixels)), self.split.labels[place], fault
+    def __getitem__(self, batch: tuple[tuple, list[int]]) -> tuple[Tensor, Tensor, str]:
+        """Return pixels, uint8 [B, 3, size, size], labels, int64 [B], and what is wrong with a file, if anything.
 
-    def collate(self, items: list[tuple[Tensor, Tensor, str]]) -> tuple[Tensor, Tensor, list[str]]:
-        """Return a batch of items, which may be none: uint8 [B, 3, size, size], int64 [B], B faults."""
-        if not items:
-            size = self.split.description.size
-            return torch.zeros(0, 3, size, size, dtype=torch.uint8), self.split.labels[:0], []
-        pixels, labels, faults = torch.utils.data.default_collate(items)
-        return pixels, labels, faults
+        Raised here, it would come with a page of traces.
+        """
+        (key, places), size, fault = batch, self.split.description.size, ""
+        pixels = torch.zeros(len(places), 3, size, size, dtype=torch.uint8)
+        try:
+            for row, place in zip(pixels.numpy(), places, strict=True):
+                row[:] = self._pixels(key, place, size)
+        except BadInput as error:
+            fault = str(error)
+        return pixels, self.split.labels[places], fault
 
     def _pixels(self, key: tuple, place: int, size: int) -> np.ndarray:
-        path = self.split.path(place)
         if self.augmentation is None:
-            return decode(path, self.split.centre)
+            return decode(self.split.path(place), self.split.centre)
         source = np.random.default_rng(generator("cpu", *key, "augment", place).initial_seed())
-        return decode(path, lambda picture: self._cut(picture, size, source))
 
-    def _cut(self, picture: Image.Image, size: int, source: np.random.Generator) -> Image.Image:
-        if self.augmentation.crop:
-            left, top, width, height = random_crop(*picture.size, source)
-            box = (left, top, left + width, top + height)
-            square = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
-        else:
-            square = self.split.centre(picture)
-        mirrored = self.augmentation.flip and source.random() < 0.5
-        return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else square
+        def cut(picture: Image.Image) -> Image.Image:
+            if self.augmentation.crop:
+                left, top, width, height = random_crop(*picture.size, source)
+                box = (left, top, left + width, top + height)
+                square = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+            else:
+                square = self.split.centre(picture)
+            mirrored = self.augmentation.flip and source.random() < 0.5
+            return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else square
+
+        return decode(self.split.path(place), cut)
 
 
 def random_crop(width: int, height: int, source: np.random.Generator) -> tuple[int, int, int, int]:

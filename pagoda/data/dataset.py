@@ -55,18 +55,13 @@ class Description:
     resize: int = 0
 
 
-def split_paths(description: Path, split: str) -> tuple[Path, Path]:
-    """Return the paths of the images and the labels of a split, beside its ``dataset.json``."""
-    return description.with_name(f"{split}_images.npy"), description.with_name(f"{split}_labels.npy")
-
-
 def write_dataset(path: Path, splits: dict[str, Pictures], **facts) -> Description:
     """Write ``dataset.json`` at `path` and the arrays beside it; `facts` are Description's that pictures don't tell."""
     # The root is left out: the same pictures in another folder are the same data.
     digest = hashlib.sha256(repr(sorted((k, v) for k, v in facts.items() if k != "root")).encode())
     for split in ("train", "test"):
-        for target, array in zip(split_paths(path, split), (splits[split].images, splits[split].labels), strict=True):
-            with replacing(target) as beside:
+        for what, array in (("images", splits[split].images), ("labels", splits[split].labels)):
+            with replacing(path.with_name(f"{split}_{what}.npy")) as beside:
                 np.save(beside, array)
                 with beside.open("rb") as file:
                     hashlib.file_digest(file, lambda: digest)  # in pieces, after what stood before
@@ -100,10 +95,9 @@ class Split:
     def __init__(self, path: Path, split: str):
         """Open split "train" or "test" of the dataset whose ``dataset.json`` is at `path`."""
         self.description = read_description(path)
-        images_path, labels_path = split_paths(Path(path), split)
-        self.labels = torch.from_numpy(np.load(labels_path))
+        self.labels = torch.from_numpy(np.load(Path(path).with_name(f"{split}_labels.npy")))
         # Copy-on-write: pages are shared with other jobs, and PyTorch wants an array that could be written to.
-        self._images = np.load(images_path, mmap_mode="c")
+        self._images = np.load(Path(path).with_name(f"{split}_images.npy"), mmap_mode="c")
         self.pixels = torch.from_numpy(self._images) if self.description.storage == "arrays" else None
 
     def __len__(self) -> int:
@@ -140,7 +134,3 @@ class Split:
         """Return the places of `count` pictures spread evenly over the split (of all, where it has no more)."""
         count = min(count, len(self))
         return [k * len(self) // count for k in range(count)]
-
-    def first_of_others(self, label: int, count: int) -> list[int]:
-        """Return the places of the first `count` pictures whose class is not `label`."""
-        return torch.nonzero(self.labels != label).flatten()[:count].tolist()

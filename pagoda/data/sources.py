@@ -106,7 +106,15 @@ def image_folder(root: Path, size: int, seed: int, storage: str) -> dict[str, Pi
             f"{root}: {count:,} pictures of {size} x {size} pixels take {needed / 1e9:,.1f} GB as arrays, more than "
             f"the {limit / 1e9:,.1f} GB of memory here: set `storage: files`"
         )
-    return {split: _all_decoded(root, split, pictures, size) for split, pictures in listed.items()}
+    decoded = {}
+    for split, pictures in listed.items():
+        images = np.empty((len(pictures.labels), 3, size, size), np.uint8)
+        progress = Progress(f"decode {root / split}", len(images), "pictures")
+        for place, path in enumerate(pictures.images):
+            images[place] = decode(root / path.decode(), lambda picture: centre_square(picture, size))
+            progress.advance()
+        decoded[split] = Pictures(images, pictures.labels)
+    return decoded
 
 
 def _listed(root: Path, split: str, classes: tuple[str, ...], seed: int) -> Pictures:
@@ -118,15 +126,6 @@ def _listed(root: Path, split: str, classes: tuple[str, ...], seed: int) -> Pict
         paths += [path.relative_to(root).as_posix() for path in found]
         labels += [label] * len(found)
     return shuffled(Pictures(np.array([path.encode() for path in paths]), np.array(labels, np.int64)), seed, split)
-
-
-def _all_decoded(root: Path, split: str, listed: Pictures, size: int) -> Pictures:
-    images = np.empty((len(listed.labels), 3, size, size), np.uint8)
-    progress = Progress(f"decode {root / split}", len(images), "pictures")
-    for place, path in enumerate(listed.images):
-        images[place] = decode(root / path.decode(), lambda picture: centre_square(picture, size))
-        progress.advance()
-    return Pictures(images, listed.labels)
 
 
 LOADERS = {"digits": digits, "cifar10": cifar10, "imagefolder": image_folder}

@@ -44,27 +44,20 @@ def log_score_and_gradient(base: Classifier, x: Tensor, target: Tensor, noise: N
         log p_t, [B], and the gradient, [B, C, H, W].
 
     """
-    parts = [_log_score_and_gradient(base, x[some], target[some], noise, some.start) for some in noise.slices(len(x))]
-    scores, gradients = zip(*parts, strict=True)
+    scores, gradients = [], []
+    for some in noise.slices(len(x)):
+        parts, slopes = [], []
+        for noisy in noise.copies(x[some], some.start):
+            noisy.requires_grad_(True)
+            with torch.enable_grad():
+                score = log_soft_score(base, noisy, target[some])
+            (slope,) = torch.autograd.grad(score.sum(), noisy)
+            parts.append(score.detach() + math.log(noisy.shape[1]))
+            slopes.append(slope.sum(dim=1))
+        logs = torch.stack(parts)
+        scores.append(logs.logsumexp(dim=0) - math.log(noise.count))
+        gradients.append(torch.einsum("pb,pb...->b...", logs.softmax(dim=0), torch.stack(slopes)))
     return torch.cat(scores), torch.cat(gradients)
-
-
-def _log_score_and_gradient(
-    base: Classifier, x: Tensor, target: Tensor, noise: Noise, first_image: int
-) -> tuple[Tensor, Tensor]:
-    scores, gradients, counts = [], [], []
-    for noisy in noise.copies(x, first_image):
-        noisy.requires_grad_(True)
-        with torch.enable_grad():
-            score = log_soft_score(base, noisy, target)
-        (gradient,) = torch.autograd.grad(score.sum(), noisy)
-        scores.append(score.detach())
-        gradients.append(gradient.sum(dim=1))
-        counts.append(math.log(noisy.shape[1]))
-    parts = torch.stack(scores) + torch.tensor(counts, device=x.device).unsqueeze(1)
-    weights = parts.softmax(dim=0)
-    gradient = torch.einsum("pb,pb...->b...", weights, torch.stack(gradients))
-    return parts.logsumexp(dim=0) - math.log(noise.count), gradient
 
 
 def split_half(base: Classifier, x: Tensor, target: Tensor, noise: Noise) -> Tensor:

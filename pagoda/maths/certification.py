@@ -11,7 +11,7 @@ A certificate names a class and a lower bound L of its probability p under noise
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
 
@@ -128,7 +128,6 @@ class Certificate:
     stop: str = "n"
 
 
-@dataclass
 class Count:
     """The votes of one image. Give it draws with `add` as `wanted` says; at the end it holds a `certificate`.
 
@@ -139,22 +138,13 @@ class Count:
 
     """
 
-    rule: Rule
-    classes: int
-    label: int = ABSTAIN
-    phase: str = "select"
-    drawn: int = 0
-    votes: list[int] = field(default_factory=list)
-    selected: int = ABSTAIN
-    upto: int = 0
-    lower: float = 0.0
-    upper: float = 1.0
-    certificate: Certificate | None = None
-
-    def __post_init__(self) -> None:
+    def __init__(self, rule: Rule, classes: int, label: int = ABSTAIN):
         """Begin with the selection."""
-        self.votes = self.votes or [0] * self.classes
-        self.upto = self.upto or self.rule.n0
+        self.rule, self.classes, self.label = rule, classes, label
+        self.phase, self.drawn, self.upto = "select", 0, rule.n0
+        self.votes, self.selected = [0] * classes, ABSTAIN
+        self.lower, self.upper = 0.0, 1.0
+        self.certificate: Certificate | None = None
 
     @property
     def ended(self) -> bool:
@@ -213,11 +203,10 @@ class Count:
 
     def _end(self, lower: float, stop: str) -> None:
         hits, drawn = self.votes[self.selected], self.drawn
+        selected, radius = ABSTAIN, 0.0
         if lower > 0.5:
-            radius = certified_radius(lower, self.rule.sigma)
-            self.certificate = Certificate(self.selected, radius, hits, drawn, lower, stop)
-        else:
-            self.certificate = Certificate(ABSTAIN, 0.0, hits, drawn, lower, stop)
+            selected, radius = self.selected, certified_radius(lower, self.rule.sigma)
+        self.certificate = Certificate(selected, radius, hits, drawn, lower, stop)
 
 
 def _reached(lower: float, rule: Rule) -> int:

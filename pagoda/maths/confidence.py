@@ -17,11 +17,12 @@ def lower_bound(successes: int, draws: int, alpha: float) -> float:
         ValueError: for values outside these ranges.
 
     """
-    from scipy.special import (
-        betaincinv,  # imported late: an ascent, of which there are many, does without SciPy
-    )
+    from scipy.special import betaincinv  # imported late: an ascent, of which there are many, does without SciPy
 
-    _check(successes, draws, alpha)
+    if not 0 <= successes <= draws or draws < 1:
+        raise ValueError(f"{successes} successes in {draws} draws: need 0 <= successes <= draws and draws >= 1")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha}: must be in (0, 1)")
     return 0.0 if successes == 0 else float(betaincinv(successes, draws - successes + 1, alpha))
 
 
@@ -80,10 +81,3 @@ def mean_interval(values: Iterable[float], coverage: float = 0.95) -> tuple[floa
         return mean, math.nan, math.nan, n
     half = float(stdtrit(n - 1, (1 + coverage) / 2)) * stdev(known, mean) / math.sqrt(n)
     return mean, mean - half, mean + half, n
-
-
-def _check(successes: int, draws: int, alpha: float) -> None:
-    if not 0 <= successes <= draws or draws < 1:
-        raise ValueError(f"{successes} successes in {draws} draws: need 0 <= successes <= draws and draws >= 1")
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha is {alpha}: must be in (0, 1)")

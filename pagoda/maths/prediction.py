@@ -4,32 +4,25 @@ Source: Cohen, Rosenfeld & Kolter 2019 (arXiv 1902.02918), algorithm PREDICT; Hu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from pagoda.errors import BadInput
 from pagoda.maths.certification import ABSTAIN
 
 
-@dataclass
 class Poll:
     """PREDICT of Cohen et al. 2019: `n` votes on an image, then its class or ABSTAIN. Used as `Count` is.
 
     With probability at least 1 - alpha it returns the smoothed classifier's class or abstains.
     """
 
-    n: int
-    alpha: float
-    classes: int
-    votes: list[int] = field(default_factory=list)
-    drawn: int = 0
-
-    def __post_init__(self) -> None:
+    def __init__(self, n: int, alpha: float, classes: int):
         """Check the values, and begin with no votes."""
-        if self.n < 1:
-            raise BadInput(f"n is {self.n}: must be at least 1")
-        if not 0 < self.alpha < 1:
-            raise BadInput(f"alpha is {self.alpha:g}: must be above 0 and below 1")
-        self.votes = self.votes or [0] * self.classes
+        if n < 1:
+            raise BadInput(f"n is {n}: must be at least 1")
+        if not 0 < alpha < 1:
+            raise BadInput(f"alpha is {alpha:g}: must be above 0 and below 1")
+        self.n, self.alpha, self.classes = n, alpha, classes
+        self.votes, self.drawn = [0] * classes, 0
 
     @property
     def ended(self) -> bool:

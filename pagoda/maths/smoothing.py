@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -77,36 +78,25 @@ def count_votes(base: Classifier, works: Iterable[Work], *, sigma: float, batch:
 
 def _next_parts(waiting: Iterator[Work], begun: deque, sigma: float, batch: int) -> list[tuple[Work, Tensor]]:
     """Return noisy copies, at most `batch` in all, of the images that want draws, each part of one chunk."""
-    parts, room, some = [], batch, iter(tuple(begun))
-    work = next(some, None)
-    while room:
-        if work is None:
-            work = next(waiting, None)
-            if work is None:
-                break
+    parts, room, before = [], batch, len(begun)
+    for turn, work in enumerate(chain(tuple(begun), waiting)):
+        if turn >= before:
             begun.append(work)
-        wanted = _open(work)
-        if wanted is None:
-            work = next(some, None)
-            continue
-        phase, first, end = wanted
-        number, place = divmod(first, CHUNK)
-        size = min(end - first, CHUNK - place, room)
-        key = (*work.key, phase, number)
-        if work.chunk is None or work.chunk[0] != key:
-            work.chunk = (key, noise_chunk(tuple(work.image.shape), sigma, work.image.device, key))
-        parts.append((work, work.image + work.chunk[1][place : place + size]))
-        if place + size == CHUNK:
-            work.chunk = None
-        work.asked = (phase, first + size)
-        room -= size
+        while room and not work.count.ended:
+            phase, drawn, end = work.count.wanted()
+            first = max(drawn, work.asked[1]) if work.asked[0] == phase else drawn
+            if first >= end:  # all that it wants is under way
+                break
+            number, place = divmod(first, CHUNK)
+            size = min(end - first, CHUNK - place, room)
+            key = (*work.key, phase, number)
+            if work.chunk is None or work.chunk[0] != key:
+                work.chunk = (key, noise_chunk(tuple(work.image.shape), sigma, work.image.device, key))
+            parts.append((work, work.image + work.chunk[1][place : place + size]))
+            if place + size == CHUNK:
+                work.chunk = None
+            work.asked = (phase, first + size)
+            room -= size
+        if not room:
+            break
     return parts
-
-
-def _open(work: Work) -> tuple[str, int, int] | None:
-    """Return (phase, first, end): draws that an image wants and that are not under way; None where there are none."""
-    if work.count.ended:
-        return None
-    phase, drawn, upto = work.count.wanted()
-    first = max(drawn, work.asked[1]) if work.asked[0] == phase else drawn
-    return (phase, first, upto) if first < upto else None

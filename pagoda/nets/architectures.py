@@ -51,19 +51,15 @@ class CifarResNet(nn.Module):
     def __init__(self, classes: int, channels: int, depth: int):
         """Take pictures of `channels` channels to `classes` logits through `depth` layers."""
         super().__init__()
-        blocks = (depth - 2) // 6
-        self.conv1 = convolution(channels, 16)
-        self.bn1 = nn.BatchNorm2d(16)
-        self.layer1 = self._stage(16, 16, 1, blocks)
-        self.layer2 = self._stage(16, 32, 2, blocks)
-        self.layer3 = self._stage(32, 64, 2, blocks)
+
+        def stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+            later = [BasicBlock(outputs, outputs, 1) for _ in range((depth - 2) // 6 - 1)]
+            return nn.Sequential(BasicBlock(inputs, outputs, stride), *later)
+
+        self.conv1, self.bn1 = convolution(channels, 16), nn.BatchNorm2d(16)
+        self.layer1, self.layer2, self.layer3 = stage(16, 16, 1), stage(16, 32, 2), stage(32, 64, 2)
         self.fc = nn.Linear(64, classes)
         _initialise(self)
-
-    @staticmethod
-    def _stage(inputs: int, outputs: int, stride: int, blocks: int) -> nn.Sequential:
-        later = [BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)]
-        return nn.Sequential(BasicBlock(inputs, outputs, stride), *later)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, H, W] -> [B, classes]."""

@@ -1,5 +1,7 @@
 """The share of test pictures that a classifier gets right: clean, and under its objective's perturbation."""
 
+from functools import partial
+
 import torch
 
 from pagoda.data.batches import batches
@@ -12,27 +14,7 @@ from pagoda.nets.model import BaseClassifier
 from pagoda.nets.objectives import Objective
 
 
-def accuracies(classifier: BaseClassifier, test: Split, objective: Objective, **how) -> dict:
-    """Return what ``summary.json`` says of a classifier: its accuracies, each with its 95 % interval, and n.
-
-    Args:
-        classifier: pictures [B, C, H, W] -> logits [B, classes].
-        test: the pictures and their labels.
-        objective: how it was trained, and so what it is tested under, beside clean.
-        how: see `hits`.
-
-    Raises:
-        BadInput: where memory does not suffice for one picture.
-
-    """
-    found: dict = {}
-    for name, under in filter(None, [("clean_accuracy", Objective("standard")), objective.tested()]):
-        right, n = hits(classifier, test, under, **how)
-        found |= {name: right / n, f"{name}_95": interval(right, n), "n": n}
-    return found
-
-
-def hits(
+def accuracies(
     classifier: BaseClassifier,
     test: Split,
     objective: Objective,
@@ -44,22 +26,22 @@ def hits(
     images: int | None = None,
     workers: int = 0,
     group: Group = ALONE,
-) -> tuple[int, int]:
-    """Count the pictures of `test` that `classifier` gets right, in eval mode; return that and how many there are.
+) -> dict:
+    """Return what ``summary.json`` says of a classifier: its accuracies, each with its 95 % interval, and n.
 
     Every process takes whole batches, in turn, so that their number changes no draw and no rounding.
 
     Args:
-        classifier: pictures [B, C, H, W] -> logits [B, classes].
+        classifier: pictures [B, C, H, W] -> logits [B, classes]; it is put in eval mode.
         test: the pictures and their labels.
-        objective: what they are perturbed by.
+        objective: how it was trained, and so what it is tested under, beside clean.
         device: where.
         batch: pictures of a batch; draws are a function of (seed, number of the batch).
         seed: of the draws.
         label: what the step is called where memory does not suffice for a batch at once.
         images: pictures to take, the first ones; None: all.
         workers: processes that decode, where pictures are files.
-        group: the processes that share the batches; all get the whole count.
+        group: the processes that share the batches; all get the accuracies of the whole.
 
     Raises:
         BadInput: where memory does not suffice for one picture.
@@ -68,20 +50,19 @@ def hits(
     classifier.eval()
     n = min(images or len(test), len(test))
     order = list(torch.arange(n).split(batch))[group.share]
-    micro = MicroBatch(label, batch)
-    count = torch.zeros(1, dtype=torch.int64, device=device)
-    for turn, (x, y) in enumerate(batches(test, order, device=device, workers=workers)):
-        drawn = objective.draw(x, generator(device, seed, "evaluate", group.rank + turn * group.of))
 
-        def right(size: int, parts=(x, y, *drawn)) -> torch.Tensor:
-            rows = zip(*(part.split(size) for part in parts), strict=True)
-            return sum(_right(classifier, objective, *row) for row in rows)
+    def hits(under: Objective, size: int) -> torch.Tensor:
+        count = torch.zeros(1, dtype=torch.int64, device=device)
+        for turn, (x, y) in enumerate(batches(test, order, device=device, workers=workers)):
+            drawn = under.draw(x, generator(device, seed, "evaluate", group.rank + turn * group.of))
+            for part in zip(*(rows.split(size) for rows in (x, y, *drawn)), strict=True):
+                seen, labels = under.perturb(classifier, *part[:2], part[2:])
+                with torch.no_grad():
+                    count += (classifier(seen).argmax(dim=1) == labels).sum()
+        return count
 
-        count += micro.run(right)
-    return int(group.sum(count)), n
-
-
-def _right(classifier: BaseClassifier, objective: Objective, x: torch.Tensor, y: torch.Tensor, *drawn) -> torch.Tensor:
-    x, y = objective.perturb(classifier, x, y, drawn)
-    with torch.no_grad():
-        return (classifier(x).argmax(dim=1) == y).sum()
+    found: dict = {}
+    for name, under in filter(None, [("clean_accuracy", Objective("standard")), objective.tested()]):
+        right = int(group.sum(MicroBatch(label, batch).run(partial(hits, under))))
+        found |= {name: right / n, f"{name}_95": interval(right, n), "n": n}
+    return found

@@ -78,8 +78,13 @@ def joined() -> Iterator[Group]:
         return
     store, rank, of = next(dist.rendezvous("env://"))
     try:
-        _take_gpu(int(os.environ["LOCAL_RANK"]))
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        backend = "gloo"
+        if torch.cuda.is_available():
+            number, visible = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+            if number >= visible:
+                raise BadInput(f"more processes than GPUs: {visible} are visible on this machine, one for each process")
+            torch.cuda.set_device(number)
+            backend = "cpu:gloo,cuda:nccl"
         dist.init_process_group(backend, store=dist.PrefixStore("group", store), rank=rank, world_size=of)
         yield Group(rank, of)
         dist.destroy_process_group()
@@ -87,14 +92,6 @@ def joined() -> Iterator[Group]:
         if store.add("failed", 1) > 1:
             sys.exit(1)
         if isinstance(error, dist.DistError) or "gloo" in str(error):
-            raise BadInput(
-                "a process of this training has ended; the same command goes on from its checkpoint"
-            ) from None
+            said = "a process of this training has ended; the same command goes on from its checkpoint"
+            raise BadInput(said) from None
         raise
-
-
-def _take_gpu(number: int) -> None:
-    if torch.cuda.is_available():
-        if number >= (visible := torch.cuda.device_count()):
-            raise BadInput(f"more processes than GPUs: {visible} are visible on this machine, one for each process")
-        torch.cuda.set_device(number)

@@ -36,8 +36,10 @@ def read_checkpoint(path: Path, form: str, trusted: bool = False) -> tuple[Weigh
     """
     if form not in FORMATS:
         raise BadInput(f"format {form!r} is unknown: choose from {', '.join(FORMATS)}")
+    # Files of robustness are dill's, where that is installed.
+    reader = importlib.import_module("dill") if trusted and importlib.util.find_spec("dill") else None
     try:
-        found = torch.load(path, map_location="cpu", weights_only=not trusted, **(_dill() if trusted else {}))
+        found = torch.load(path, map_location="cpu", weights_only=not trusted, pickle_module=reader)
     except FileNotFoundError:
         raise BadInput(f"no checkpoint at {path}") from None
     except pickle.UnpicklingError:
@@ -80,15 +82,9 @@ def fit(path: Path, weights: Weights, architecture: dict, classes: int, channels
 def normalisation(
     path: Path | str, found: Normalisation, mean: tuple[float, ...], std: tuple[float, ...], channels: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return (mean, std): those that the checkpoint holds, or those given. Raises BadInput where there are none or two.
+    """Return (mean, std) of each of `channels`: those `found` in the checkpoint at `path`, or those given.
 
-    Args:
-        path: of the checkpoint.
-        found: what it holds.
-        mean: given for each channel, or ().
-        std: likewise.
-        channels: of the pictures.
-
+    `mean` and `std` are () where they are not given. Raises BadInput where there are none or two.
     """
     given = (mean, std) if mean and std else None
     if found and given and found != given:
@@ -106,11 +102,6 @@ def normalisation(
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-
-
-def _dill() -> dict:
-    """Return what makes torch.load read files of dill, where that is installed: such are those of robustness."""
-    return {"pickle_module": importlib.import_module("dill")} if importlib.util.find_spec("dill") else {}
 
 
 def _strip(weights: Weights, *prefixes: str) -> Weights:
@@ -133,16 +124,14 @@ def _robustness(found: dict) -> tuple[Weights, Normalisation]:
     renamed = {
         name.replace("linear.", "fc.").replace("shortcut.", "downsample."): value for name, value in weights.items()
     }
-    mean, std = (all_of_it.get(f"normalizer.new_{what}") for what in ("mean", "std"))
-    return renamed, None if mean is None or std is None else (_values(mean), _values(std))
+    return renamed, _pair(*(all_of_it.get(f"normalizer.new_{what}") for what in ("mean", "std")))
 
 
 def _robustbench(found: dict) -> tuple[Weights, Normalisation]:
     weights = next((found[name] for name in ("state_dict", "last") if name in found), found)
     weights = _strip(_strip(weights, "module."), "model.")
-    mean, std = weights.pop("mu", None), weights.pop("sigma", None)
-    weights = _strip(weights, "model.")
-    return weights, None if mean is None or std is None else (_values(mean), _values(std))
+    normalisation = _pair(weights.pop("mu", None), weights.pop("sigma", None))
+    return _strip(weights, "model."), normalisation
 
 
 def _torchvision(found: dict) -> tuple[Weights, Normalisation]:
@@ -151,8 +140,11 @@ def _torchvision(found: dict) -> tuple[Weights, Normalisation]:
     return dict(found), None
 
 
-def _values(numbers: Tensor) -> tuple[float, ...]:
-    return tuple(round(float(value), 6) for value in numbers.flatten())
+def _pair(*both: Tensor | None) -> Normalisation:
+    if any(one is None for one in both):
+        return None
+    mean, std = (tuple(round(float(value), 6) for value in one.flatten()) for one in both)
+    return mean, std
 
 
 FORMATS: dict[str, Callable[[dict], tuple[Weights, Normalisation]]] = {

@@ -140,8 +140,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> Loaded:
 
 def check_fits(model: Path, identity: Identity, data: Path, description: Description) -> None:
     """Raise BadInput unless the model takes the dataset's pictures and knows its classes."""
-    takes = f"{identity.channels} x {identity.size} x {identity.size}"
-    has = f"{description.channels} x {description.size} x {description.size}"
+    takes, has = (f"{one.channels} x {one.size} x {one.size}" for one in (identity, description))
     if takes != has:
         raise BadInput(f"{model} takes pictures of {takes}, but those of {data} are {has}")
     if identity.classes != description.classes:

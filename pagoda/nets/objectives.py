@@ -6,11 +6,10 @@ adversarial  pictures after L2 projected gradient descent on the loss (Madry et 
 smoothadv    pictures after the same attack on the smoothed soft classifier, + N(0, sigma^2 I), several draws of each
              (SmoothAdv_PGD of Salman et al. 2019, arXiv 1906.04584, Algorithm 1)
 
-To add one, describe its values in pagoda/options.py and what it does in OBJECTIVES, at the end.
+To add one, describe its values in pagoda/options/models.py and what it does in OBJECTIVES, at the end.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -80,46 +79,25 @@ class Objective:
         return seen, y.repeat_interleave(len(seen) // len(y))
 
 
-def attack(
-    classifier: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    epsilon: float,
-    steps: int,
-    step: float,
-    start: Tensor,
+def _attack(
+    objective: Objective, classifier: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor], start: Tensor | None
 ) -> Tensor:
-    """Return adversarial pictures, [B, C, H, W]: ascent on the cross-entropy in the L2 ball (Madry et al. 2018).
+    """Return adversarial pictures, [B, C, H, W]: ascent on `loss`, summed over them, in the objective's L2 ball.
 
     In eval mode, which keeps the attack out of the batch-norm statistics; the mode is restored.
-
-    Args:
-        classifier: pictures [B, C, H, W] -> logits [B, classes].
-        x: centres of the balls, [B, C, H, W] in [0, 1].
-        y: labels to lead away from, int64 [B].
-        epsilon: radius of the balls, pixel values, > 0.
-        steps: of ascent, >= 1.
-        step: length of each, pixel values, > 0.
-        start: where it begins, in the balls, [B, C, H, W].
-
     """
 
     def gradient(at: Tensor, i: int) -> Tensor:
         at = at.detach().requires_grad_(True)
-        (slope,) = torch.autograd.grad(F.cross_entropy(classifier(at), y, reduction="sum"), at)
+        (slope,) = torch.autograd.grad(loss(at), at)
         return slope.float()
 
-    with _in_eval_mode(classifier):
-        return climb(x, gradient, epsilon=epsilon, step=step, steps=steps, start=start)
-
-
-@contextmanager
-def _in_eval_mode(classifier: nn.Module) -> Iterator[None]:
+    reach = {"epsilon": objective.epsilon, "step": objective.attack_step, "steps": objective.attack_steps}
     training = classifier.training
     classifier.eval()
-    yield
+    attacked = climb(x, gradient, **reach, start=start)
     classifier.train(training)
+    return attacked
 
 
 def _like(x: Tensor, count: int) -> Tensor:
@@ -129,20 +107,8 @@ def _like(x: Tensor, count: int) -> Tensor:
     return torch.empty((count, *x.shape[1:]), dtype=x.dtype, device=x.device, memory_format=layout)
 
 
-def _draw_nothing(objective, x, count, source):
-    return ()
-
-
-def _standard(objective, classifier, x, y):
-    return x
-
-
 def _draw_gaussian(objective, x, count, source):
     return (_like(x, count).normal_(0, objective.sigma, generator=source),)
-
-
-def _gaussian(objective, classifier, x, y, noise):
-    return x + noise
 
 
 def _draw_start(objective, x, count, source):
@@ -151,11 +117,8 @@ def _draw_start(objective, x, count, source):
 
 
 def _adversarial(objective, classifier, x, y, direction, length):
-    epsilon = objective.epsilon
-    start = project(x + length * epsilon * unit(direction), x, epsilon)
-    return attack(
-        classifier, x, y, epsilon=epsilon, steps=objective.attack_steps, step=objective.attack_step, start=start
-    )
+    start = project(x + length * objective.epsilon * unit(direction), x, objective.epsilon)
+    return _attack(objective, classifier, x, lambda at: F.cross_entropy(classifier(at), y, reduction="sum"), start)
 
 
 def _draw_several(objective, x, count, source):
@@ -164,16 +127,11 @@ def _draw_several(objective, x, count, source):
 
 
 def _smoothadv(objective, classifier, x, y, noise):
-    def gradient(at: Tensor, i: int) -> Tensor:
-        at = at.detach().requires_grad_(True)
-        score = log_soft_score(classifier, at.unsqueeze(1) + noise, y)
-        (slope,) = torch.autograd.grad(-score.sum(), at)
-        return slope.float()
+    def loss(at: Tensor) -> Tensor:
+        return -log_soft_score(classifier, at.unsqueeze(1) + noise, y).sum()
 
     # From the pictures themselves and with the same noise at every step, as in the authors' code.
-    reach = {"epsilon": objective.epsilon, "step": objective.attack_step, "steps": objective.attack_steps}
-    with _in_eval_mode(classifier):
-        attacked = climb(x, gradient, **reach)
+    attacked = _attack(objective, classifier, x, loss, start=None)
     return (attacked.unsqueeze(1) + noise).flatten(0, 1)
 
 
@@ -181,20 +139,18 @@ def _smoothadv(objective, classifier, x, y, noise):
 class Kind:
     """What an objective draws for a batch, what it does to it, and how a network is tested that was trained so.
 
-    `draw` is called as draw(objective, x, count, source), `perturb` as perturb(objective, classifier, x, y, *drawn),
-    `loss` as loss(objective, logits, y). `tested`: the name of an accuracy, and the objective whose perturbation it is
-    measured under.
+    `draw` is called as draw(objective, x, count, source), `perturb` as perturb(objective, classifier, x, y, *drawn).
+    `tested`: the name of an accuracy, and the objective whose perturbation it is measured under.
     """
 
     draw: Callable[..., tuple[Tensor, ...]]
     perturb: Callable[..., Tensor]
     tested: tuple[str, str] | None = None
-    loss: Callable[..., Tensor] = lambda objective, logits, y: F.cross_entropy(logits, y)
 
 
 OBJECTIVES = {
-    "standard": Kind(_draw_nothing, _standard),
-    "gaussian": Kind(_draw_gaussian, _gaussian, ("noisy_accuracy", "gaussian")),
+    "standard": Kind(lambda *_: (), lambda _, net, x, y: x),
+    "gaussian": Kind(_draw_gaussian, lambda _, net, x, y, noise: x + noise, ("noisy_accuracy", "gaussian")),
     "adversarial": Kind(_draw_start, _adversarial, ("adversarial_accuracy", "adversarial")),
     "smoothadv": Kind(_draw_several, _smoothadv, ("noisy_accuracy", "gaussian")),
 }

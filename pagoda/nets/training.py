@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from pagoda.device import autocast
@@ -22,6 +23,9 @@ from pagoda.nets.architectures import build_seeded
 from pagoda.nets.group import ALONE, Group
 from pagoda.nets.model import BaseClassifier, Identity
 from pagoda.nets.objectives import Objective
+
+COUNTERS = ("done", "seconds", "history", "totals")
+"""What a checkpoint holds beside the states of the network, the optimiser and the schedule."""
 
 
 class Training:
@@ -78,13 +82,8 @@ class Training:
         if group.of > 1:
             self.shared = DistributedDataParallel(self.classifier)
         self.statistics = [one for one in network.buffers() if one.is_floating_point()]  # batch norm's
-        self.optimiser = torch.optim.SGD(
-            self.classifier.parameters(),
-            lr=learning_rate,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            nesterov=momentum > 0,
-        )
+        how = {"momentum": momentum, "nesterov": momentum > 0, "weight_decay": weight_decay}
+        self.optimiser = torch.optim.SGD(self.classifier.parameters(), learning_rate, **how)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser, learning_rate, total_steps=self.total, cycle_momentum=False
         )
@@ -93,19 +92,12 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
+        state = {name: getattr(self, name) for name in COUNTERS}
         with replacing(path) as beside:
-            torch.save(
-                {
-                    "done": self.done,
-                    "seconds": self.seconds,
-                    "history": self.history,
-                    "totals": self.totals,
-                    "network": self.classifier.network.state_dict(),
-                    "optimiser": self.optimiser.state_dict(),
-                    "schedule": self.schedule.state_dict(),
-                },
-                beside,
-            )
+            torch.save(state | {name: part.state_dict() for name, part in self._parts().items()}, beside)
+
+    def _parts(self) -> dict:
+        return {"network": self.classifier.network, "optimiser": self.optimiser, "schedule": self.schedule}
 
     def restore(self, path: Path) -> None:
         """Go on from the checkpoint at `path`, which the first process reads, if there is one.
@@ -114,14 +106,21 @@ class Training:
             BadInput: where it is damaged.
 
         """
-        state = self.group.of_the_first(_read(path) if self.group.leads else None)
+        state = None
+        if self.group.leads and path.is_file():
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:  # of zip, of pickle, of PyTorch
+                said = " ".join(str(error).split())[:200]
+                raise BadInput(f"the checkpoint {path} is damaged: remove it to train from scratch ({said})") from None
+        state = self.group.of_the_first(state)
         if state is None:
             return
-        self.done, self.seconds, self.history = state["done"], state["seconds"], state["history"]
-        self.totals = state["totals"].to(self.device)
-        self.classifier.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
+        for name in COUNTERS:
+            setattr(self, name, state[name])
+        self.totals = self.totals.to(self.device)
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
 
     def step(self, x: Tensor, y: Tensor, count: int | None = None) -> None:
         """Take one SGD step on a batch of `count` pictures; None: on `x` alone.
@@ -174,7 +173,7 @@ class Training:
             if len(y):
                 x, y = objective.perturb(self.classifier, x, y, drawn)
             logits = self.shared(x).float()
-        loss = objective.kind.loss(objective, logits, y) if len(y) else logits.sum()
+        loss = F.cross_entropy(logits, y) if len(y) else logits.sum()
         (weight * loss).backward()
         hits = (logits.detach().argmax(dim=1) == y).sum()
         return torch.stack([loss.detach() * len(y), hits, hits.new_tensor(len(y))]).double()
@@ -203,22 +202,6 @@ class Training:
         epoch = self.done // self.steps_an_epoch
         if not math.isfinite(loss):
             raise BadInput(f"the loss is {loss} in epoch {epoch}: learning_rate {self.peak:g} is too high")
-        row = {
-            "epoch": epoch,
-            "learning_rate": self.schedule.get_last_lr()[0],
-            "loss": loss / count,
-            "accuracy": hits / count,
-            "seconds": round(self.seconds, 3),
-        }
-        self.history.append(row)
-        return row
-
-
-def _read(path: Path) -> dict | None:
-    if not path.is_file():
-        return None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of zip, of pickle, of PyTorch
-        said = " ".join(str(error).split())[:200]
-        raise BadInput(f"the checkpoint {path} is damaged: remove it to train from scratch ({said})") from None
+        row = {"epoch": epoch, "learning_rate": self.schedule.get_last_lr()[0], "loss": loss / count}
+        self.history.append(row | {"accuracy": hits / count, "seconds": round(self.seconds, 3)})
+        return self.history[-1]

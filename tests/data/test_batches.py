@@ -18,7 +18,7 @@ def split(request, tmp_path, folder):
     fetch.run(
         fetch.Config(
             kind="imagefolder",
-            root=folder,
+            root=str(folder),
             size=16,
             storage=request.param,
             mean=(0.5,) * 3,
@@ -89,7 +89,7 @@ def test_many_pictures_are_looked_at_a_part_at_a_time(split, monkeypatch):
 
 @pytest.mark.parametrize(("free", "where"), [(200, "meta"), (199, "cpu")])
 def test_pixels_stay_beside_a_gpu_that_they_would_fill(monkeypatch, free, where):
-    monkeypatch.setattr("pagoda.data.batches.free_memory", lambda device: free)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (free, 10**9))
     pixels = torch.zeros(100, dtype=torch.uint8)
     assert resident(pixels, torch.device("meta")).device.type == where
     assert resident(pixels, CPU) is pixels
@@ -97,7 +97,7 @@ def test_pixels_stay_beside_a_gpu_that_they_would_fill(monkeypatch, free, where)
 
 @pytest.mark.parametrize("free", [0, 10**9])
 def test_batches_come_to_the_device_from_wherever_the_pixels_are(split, monkeypatch, free):
-    monkeypatch.setattr("pagoda.data.batches.free_memory", lambda device: free)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (free, 10**9))
     ((x, y),) = batches(split, [torch.tensor([3, 1])], device=torch.device("meta"))
     assert (x.device.type, y.device.type, tuple(x.shape), x.dtype) == ("meta", "meta", (2, 3, 16, 16), torch.float32)
 
@@ -110,7 +110,7 @@ def test_without_a_random_crop_files_are_cut_as_for_testing(split):
 
 def test_shifts_and_flips_agree_with_numpy():
     x = torch.rand(40, 2, 6, 6, generator=torch.Generator().manual_seed(0))
-    moved = shift_and_flip(x, Augmentation(flip=True, shift=1), generator("cpu", 1)).numpy()
+    moved = shift_and_flip(x, Augmentation(flip=True, shift=1), generator("cpu", 1), len(x)).numpy()
     padded = np.pad(x.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)))
     seen = set()
     for before, after in zip(padded, moved, strict=True):

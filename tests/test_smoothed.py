@@ -242,3 +242,17 @@ def test_import_pagoda_imports_no_pytorch_and_knows_its_names():
     assert all(getattr(pagoda, name) is not None for name in pagoda.__all__)
     with pytest.raises(AttributeError, match="module 'pagoda' has no attribute 'nothing'"):
         _ = pagoda.nothing
+
+
+def test_gradients_are_the_same_whatever_the_callers_mode_and_a_network_without_one_is_refused():
+    torch.manual_seed(0)
+    smoothed, x = (
+        Smoothed(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3)).eval(), 0.5, 3),
+        torch.rand(2, 1, 2, 2),
+    )
+    expected = smoothed.gradient(x, 1, draws=4)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            assert torch.equal(smoothed.gradient(x, 1, draws=4), expected)
+    with pytest.raises(BadInput, match="the network's output has no gradient"):
+        Smoothed(lambda images: torch.zeros(len(images), 3), 0.5, 3).gradient(x, 1, draws=4)

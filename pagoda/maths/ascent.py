@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pagoda.errors import BadInput
 from pagoda.maths.ball import climb, cosine, norms
 from pagoda.maths.noise import Noise
 from pagoda.maths.soft import Classifier, log_soft_score
@@ -48,10 +49,14 @@ def log_score_and_gradient(base: Classifier, x: Tensor, target: Tensor, noise: N
     for some in noise.slices(len(x)):
         parts, slopes = [], []
         for noisy in noise.copies(x[some], some.start):
-            noisy.requires_grad_(True)
-            with torch.enable_grad():
-                score = log_soft_score(base, noisy, target[some])
-            (slope,) = torch.autograd.grad(score.sum(), noisy)
+            with torch.inference_mode(False), torch.enable_grad():  # whatever the caller has
+                noisy = noisy.clone() if noisy.is_inference() else noisy
+                score = log_soft_score(base, noisy.requires_grad_(True), target[some])
+                if not score.requires_grad:
+                    raise BadInput(
+                        "the network's output has no gradient: it does not depend on its input, or is detached"
+                    )
+                (slope,) = torch.autograd.grad(score.sum(), noisy)
             parts.append(score.detach() + math.log(noisy.shape[1]))
             slopes.append(slope.sum(dim=1))
         logs = torch.stack(parts)

@@ -6,7 +6,9 @@ An architecture is a dict: {"name": "fast_resnet", "width": 16}, one of ARCHITEC
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -176,6 +178,8 @@ def build(architecture: dict, classes: int, channels: int) -> nn.Module:
 
 def _import(factory: str) -> Callable[..., nn.Module]:
     module, _, function = str(factory).partition(":")
+    if str(Path.cwd()) not in sys.path:  # as with `python -m`
+        sys.path.append(str(Path.cwd()))
     try:
         return getattr(importlib.import_module(module), function)
     except Exception as error:  # whatever its code raises

@@ -16,7 +16,7 @@ SAID = {
     "less_than_equal": "must be at most {le}",
     "finite_number": "must be a finite number",
     "too_short": "must have at least {min_length} entry",
-    "too_long": "must have at most {max_length} entries",
+    "too_long": "must not have more entries than {max_length}",
     "string_pattern_mismatch": "must match {pattern}",
 }
 """By Pydantic's names of errors."""

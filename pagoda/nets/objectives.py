@@ -78,6 +78,10 @@ class Objective:
         seen = self.kind.perturb(self, classifier, x, y, *drawn)
         return seen, y.repeat_interleave(len(seen) // len(y))
 
+    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Return the mean loss on what `perturb` returned: a number, from logits [B * draws, classes] and labels."""
+        return self.kind.loss(self, logits, y)
+
 
 def _attack(
     objective: Objective, classifier: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor], start: Tensor | None
@@ -139,13 +143,15 @@ def _smoothadv(objective, classifier, x, y, noise):
 class Kind:
     """What an objective draws for a batch, what it does to it, and how a network is tested that was trained so.
 
-    `draw` is called as draw(objective, x, count, source), `perturb` as perturb(objective, classifier, x, y, *drawn).
+    `draw` is called as draw(objective, x, count, source), `perturb` as perturb(objective, classifier, x, y, *drawn),
+    `loss` as loss(objective, logits, y).
     `tested`: the name of an accuracy, and the objective whose perturbation it is measured under.
     """
 
     draw: Callable[..., tuple[Tensor, ...]]
     perturb: Callable[..., Tensor]
     tested: tuple[str, str] | None = None
+    loss: Callable[..., Tensor] = lambda _, logits, y: F.cross_entropy(logits, y)
 
 
 OBJECTIVES = {

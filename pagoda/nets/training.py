@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from pagoda.device import autocast
@@ -173,7 +172,7 @@ class Training:
             if len(y):
                 x, y = objective.perturb(self.classifier, x, y, drawn)
             logits = self.shared(x).float()
-        loss = F.cross_entropy(logits, y) if len(y) else logits.sum()
+        loss = objective.loss(logits, y) if len(y) else logits.sum()
         (weight * loss).backward()
         hits = (logits.detach().argmax(dim=1) == y).sum()
         return torch.stack([loss.detach() * len(y), hits, hits.new_tensor(len(y))]).double()

@@ -5,6 +5,8 @@ gaussian     pictures + N(0, sigma^2 I), in pixel space (Lecuyer et al. 2019; Co
 adversarial  pictures after L2 projected gradient descent on the loss (Madry et al. 2018, arXiv 1706.06083)
 smoothadv    pictures after the same attack on the smoothed soft classifier, + N(0, sigma^2 I), several draws of each
              (SmoothAdv_PGD of Salman et al. 2019, arXiv 1906.04584, Algorithm 1)
+consistency  pictures + N(0, sigma^2 I), several draws of each, and a loss that has the draws agree
+             (Jeong & Shin 2020, arXiv 2006.04062, equation 8)
 
 To add one, describe its values in pagoda/options/models.py and what it does in OBJECTIVES, at the end.
 """
@@ -30,6 +32,8 @@ class Objective:
     attack_step   length of each
     draws         m, noise draws of a picture: the attack averages over them, and the network is trained on each
     warmup        epochs over which the attack's epsilon and step grow from a fraction to the whole
+    agreement     lambda, weight of the divergence of the draws from their mean
+    entropy       eta, weight of the mean's entropy
     """
 
     def __init__(self, name: str, **values: float):
@@ -139,6 +143,15 @@ def _smoothadv(objective, classifier, x, y, noise):
     return (attacked.unsqueeze(1) + noise).flatten(0, 1)
 
 
+def _agreeing(objective, logits, y):
+    logs = logits.view(-1, objective.draws, logits.shape[1]).log_softmax(dim=2)
+    mean = logs.exp().mean(dim=1)
+    entropy = -mean.xlogy(mean).sum(dim=1)
+    divergence = -entropy - (mean * logs.mean(dim=1)).sum(dim=1)  # mean over draws of KL(mean || draw)
+    regulariser = objective.agreement * divergence + objective.entropy * entropy
+    return F.cross_entropy(logits, y) + regulariser.mean()
+
+
 @dataclass(frozen=True)
 class Kind:
     """What an objective draws for a batch, what it does to it, and how a network is tested that was trained so.
@@ -159,5 +172,11 @@ OBJECTIVES = {
     "gaussian": Kind(_draw_gaussian, lambda _, net, x, y, noise: x + noise, ("noisy_accuracy", "gaussian")),
     "adversarial": Kind(_draw_start, _adversarial, ("adversarial_accuracy", "adversarial")),
     "smoothadv": Kind(_draw_several, _smoothadv, ("noisy_accuracy", "gaussian")),
+    "consistency": Kind(
+        _draw_several,
+        lambda _, net, x, y, noise: (x.unsqueeze(1) + noise).flatten(0, 1),
+        ("noisy_accuracy", "gaussian"),
+        _agreeing,
+    ),
 }
 """Objectives by name."""

@@ -105,4 +105,14 @@ class SmoothAdv(Model):
     warmup: int = option("epochs over which epsilon and step grow", 0, ge=0)
 
 
-AnyModel = Annotated[Standard | Gaussian | Adversarial | SmoothAdv, Field(discriminator="objective")]
+class Consistency(Model):
+    """Training under Gaussian noise, with draws that agree (Jeong & Shin 2020)."""
+
+    objective: Literal["consistency"]
+    sigma: Length = option("standard deviation of the noise")
+    draws: int = option("m, noise draws of a picture", 2, ge=2)
+    agreement: float = option("lambda, weight of the divergence of the draws from their mean", 10, ge=0)
+    entropy: float = option("eta, weight of the entropy of their mean", 0.5, ge=0)
+
+
+AnyModel = Annotated[Standard | Gaussian | Adversarial | SmoothAdv | Consistency, Field(discriminator="objective")]

@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from scipy.stats import entropy
 
 from pagoda.errors import BadInput
 from pagoda.maths.ball import norms
@@ -105,3 +107,20 @@ def test_the_rows_of_a_batch_are_perturbed_alike_wherever_they_are(name):
         torch.testing.assert_close(seen, expected, atol=1e-6, rtol=1e-5)
     none = objective.draw(x[:0], generator("cpu", 0), count=7)
     assert [len(part) for part in none] == [7] * len(none)
+
+
+def test_consistency_is_cross_entropy_and_the_divergence_of_draws_from_their_mean(batch):
+    """Against a plain loop over pictures and draws, with SciPy's entropies."""
+    x, y = batch[0][:5], batch[1][:5]
+    objective = Objective("consistency", sigma=1.0, draws=3, agreement=10, entropy=0.5)
+    seen, labels = perturb(objective, Linear(), x, y, generator("cpu", 0))
+    assert seen.shape == (15, 1, 4, 4) and labels.tolist() == [label for label in y.tolist() for _ in range(3)]
+    logits = Linear()(seen)
+    p = logits.softmax(dim=1).view(5, 3, 2).numpy()
+    losses = [
+        np.mean([-np.log(draw[label]) for draw in draws])
+        + 10 * np.mean([entropy(draws.mean(axis=0), draw) for draw in draws])
+        + 0.5 * entropy(draws.mean(axis=0))
+        for draws, label in zip(p, y.tolist(), strict=True)
+    ]
+    assert objective.loss(logits, labels).item() == pytest.approx(np.mean(losses), rel=1e-5)

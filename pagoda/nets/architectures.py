@@ -125,10 +125,20 @@ def _resnet50(classes: int, channels: int) -> nn.Module:
     return resnet50(num_classes=classes)
 
 
+def _resnet18(classes: int, channels: int) -> nn.Module:
+    from torchvision.models import resnet18  # imported late, as above
+
+    # As is usual for 32 x 32 pictures: the stem keeps the side. Its input is of any number of channels.
+    network = resnet18(num_classes=classes)
+    network.conv1, network.maxpool = convolution(channels, 64), nn.Identity()
+    return network
+
+
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "fast_resnet": FastResNet,
     "resnet20": lambda classes, channels: CifarResNet(classes, channels, depth=20),
     "resnet110": lambda classes, channels: CifarResNet(classes, channels, depth=110),
+    "resnet18": _resnet18,
     "resnet50": _resnet50,
 }
 """Builders by name, each called as builder(classes, channels, **options)."""

@@ -10,7 +10,7 @@ from pagoda.options.base import Count, Length, Name, Options, Precision, Share, 
 class Network(Options):
     """An architecture of ours."""
 
-    name: Literal["fast_resnet", "resnet20", "resnet110", "resnet50"] = option("which")
+    name: Literal["fast_resnet", "resnet18", "resnet20", "resnet110", "resnet50"] = option("which")
     width: int | None = option("fast_resnet: channels of the stem", None, ge=1)
 
     @model_validator(mode="after")

@@ -58,7 +58,12 @@ def test_a_model_for_other_pictures_is_refused(dataset, tmp_path):
 @pytest.mark.parametrize(
     # Published sizes: He et al. 2016, table 6 (0.27 M, 1.7 M; a projection shortcut adds 2,752), and torchvision's.
     ("name", "size", "low", "high"),
-    [("resnet20", 32, 0.27e6, 0.28e6), ("resnet110", 32, 1.7e6, 1.74e6), ("resnet50", 64, 25.5e6, 25.6e6)],
+    [
+        ("resnet18", 32, 11.16e6, 11.18e6),
+        ("resnet20", 32, 0.27e6, 0.28e6),
+        ("resnet110", 32, 1.7e6, 1.74e6),
+        ("resnet50", 64, 25.5e6, 25.6e6),
+    ],
 )
 def test_published_architectures_have_their_published_size(name, size, low, high):
     network = build({"name": name}, 1000 if name == "resnet50" else 10, 3).eval()

@@ -48,7 +48,8 @@ def import_checkpoint(
     names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
     shift, scale = normalisation(path, found, tuple(mean), tuple(std), channels)
     network = fit(Path(path), weights, options, len(names), channels)
-    fold_batch_norms(network.eval())
+    if "factory" not in options:
+        fold_batch_norms(network.eval())
     return BaseClassifier(network, shift, scale, names).eval().requires_grad_(False).to(device)
 
 

@@ -78,7 +78,7 @@ class Gradients:
 
         """
         self.classifier, self.classes = model.classifier, model.identity.classes
-        self.device = next(model.classifier.parameters()).device
+        self.device = model.classifier.mean.device
         sigma = sources.settings.sigma
         self.noise = Noise(sigma, draws, batch, (seed, "align", sigma))
         named = sources.targets | {self.classes[k] for k in sources.label.tolist()}

@@ -38,7 +38,7 @@ def test_flags_become_options():
 def test_bad_values_are_one_line(capsys):
     assert call(print, "--size", "0", "--rate", "fast", "--model", "{objective: gaussian}") == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said.endswith("size is '0': must be at least 1; rate is 'fast': must be a number; model.sigma is missing")
+    assert said.endswith("size is 0: must be at least 1; rate is 'fast': must be a number; model.sigma is missing")
 
 
 def test_a_list_may_stand_in_a_file(tmp_path):

@@ -99,7 +99,7 @@ def test_the_config_that_we_ship_is_valid_and_repeats_no_default():
         ("certify.n0", 0, r"certify\.n0 is 0: must be at least 1"),
         ("certify.n", "many", r"certify\.n is 'many': must be an integer"),
         ("certify.n", 10.5, r"certify\.n is 10\.5: must be an integer"),
-        ("architecture.name", "vgg", r"architecture\.name is 'vgg': must be one of fast_resnet, resnet20, resnet110"),
+        ("architecture.name", "vgg", r"architecture\.name is 'vgg': must be one of fast_resnet, resnet18, resnet20"),
         ("architecture.width", None, r"architecture: fast_resnet needs a width"),
         ("architecture", {"factory": "net"}, r"architecture\.factory is 'net': must match"),
         ("architecture", {"name": "resnet20", "width": 4}, r"architecture: resnet20 takes no width"),

@@ -140,7 +140,7 @@ def test_bfloat16_trains_too(dataset, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"architecture": {"factory": "nowhere:net"}}, r"factory 'nowhere:net'.*cannot be imported.*No module named"),
+        ({"architecture": {"factory": "nowhere:net"}}, "factory 'nowhere:net': no module nowhere in"),
         ({"learning_rate": 1e12}, "the loss is (nan|inf) in epoch .*learning_rate 1e\\+12 is too high"),
     ],
 )

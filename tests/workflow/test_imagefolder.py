@@ -46,7 +46,7 @@ LARGE = {
         "frames": 2,
         "batch": 2,
     },
-    "align": {"draws": 2, "judge_fit": 6, "judge_held_out": 2, "resamples": 100, "batch": 2},
+    "align": {"draws": 2, "judge_fit": 6, "judge_held_out": 2, "batch": 2},
     "montage": {"headline_epsilon": 20},
 }  # fmt: skip
 

@@ -127,13 +127,13 @@ rule never:
     # SLURM may send the signal 60 s early: at 2 minutes less 30 s, still not before the job is well under way.
     process = head.start("out.txt", "--nolock", "--submitit-signal-seconds", "30")
     never = head.start("never.txt", "--nolock", "--submitit-signal-seconds", "50", "--submitit-max-timeouts", "0")
-    status, said = ended(never)
-    assert status != 0 and ": TIMEOUT" in said
     cluster.wait_for((head.place / "saved").exists, 240)
     cluster.wait_for(lambda: "PENDING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"), 60)
     start_requeued_now(cluster)
     status, said = ended(process)
     assert status == 0, said
+    status, said = ended(never)
+    assert status != 0 and ": TIMEOUT" in said
 
 
 def test_slurmctld_restarted_under_way_fails_no_job(cluster, project):

@@ -42,6 +42,23 @@ def threads_of(wildcards):
     return experiment_of(wildcards).threads
 
 
+def launch(wildcards):
+    """Return what starts a training: Python, or torchrun with a process for each GPU, on each node of a SLURM job."""
+    gpus, nodes = (spread_over(name)(wildcards) for name in ("gpus", "nodes"))
+    if gpus * nodes == 1:
+        return "python -m"
+    torchrun, threads = f"torchrun --nproc-per-node={gpus}", f"exec env OMP_NUM_THREADS={threads_of(wildcards)}"
+    if nodes == 1:
+        return f"{threads} {torchrun} --standalone -m --"
+    refusal = f"nodes is {nodes}, but this is no SLURM job: run with --profile slurm, or set nodes to 1"
+    return (
+        f': "${{SLURM_JOB_ID:?{refusal}}}"; {threads}'
+        f" srun --overlap --input=none --nodes={nodes} --ntasks-per-node=1 --cpus-per-task=${{SLURM_CPUS_PER_TASK:-1}}"
+        f" {torchrun} --nnodes={nodes} --rdzv-id=$SLURM_JOB_ID --rdzv-backend=c10d"
+        " --rdzv-endpoint=$(hostname):$((20000 + RANDOM % 10000)) -m --"
+    )
+
+
 def train_step(wildcards):
     """Return the step that makes a model: train, or import_model."""
     return "import_model" if model_of(wildcards).checkpoint else "train"

@@ -1,23 +1,4 @@
 # A model is trained, or imported where the config names a checkpoint: then the step is import_model.
-
-
-def launch(wildcards):
-    """Return what starts a training: Python, or torchrun with a process for each GPU, on each node of a SLURM job."""
-    gpus, nodes = (spread_over(name)(wildcards) for name in ("gpus", "nodes"))
-    if gpus * nodes == 1:
-        return "python -m"
-    torchrun, threads = f"torchrun --nproc-per-node={gpus}", f"exec env OMP_NUM_THREADS={threads_of(wildcards)}"
-    if nodes == 1:
-        return f"{threads} {torchrun} --standalone -m --"
-    refusal = f"nodes is {nodes}, but this is no SLURM job: run with --profile slurm, or set nodes to 1"
-    return (
-        f': "${{SLURM_JOB_ID:?{refusal}}}"; {threads}'
-        f" srun --overlap --input=none --nodes={nodes} --ntasks-per-node=1 --cpus-per-task=${{SLURM_CPUS_PER_TASK:-1}}"
-        f" {torchrun} --nnodes={nodes} --rdzv-id=$SLURM_JOB_ID --rdzv-backend=c10d"
-        " --rdzv-endpoint=$(hostname):$((20000 + RANDOM % 10000)) -m --"
-    )
-
-
 rule train:
     input:
         data=rules.fetch.output.data,

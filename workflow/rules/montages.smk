@@ -1,0 +1,102 @@
+# What the figures of ascents show, and which of them an experiment has. No rules.
+
+from typing import Callable, NamedTuple
+
+
+def shown_ascents(wildcards, every_epsilon=False, start=True):
+    """Return the ascents of the class and the epsilon that a path names.
+
+    Where it names no class, every one shown; where no epsilon, the headline's or every one. `start` as in `views_of`.
+    """
+    experiment, named = experiment_of(wildcards), wildcards.keys()
+    radii = experiment.ascend.epsilon if every_epsilon else [experiment.headline_epsilon]
+    radii = [number_of(wildcards, "eps")] if "eps" in named else radii
+    classes = [target_of(wildcards)] if "target" in named else shown_of(wildcards.experiment)
+    return ascents(wildcards, radii, classes, views_of(wildcards, start))
+
+
+def climbing_ascents(wildcards):
+    """Return the ascents of the class that a path names, at every epsilon."""
+    return shown_ascents(wildcards, every_epsilon=True)
+
+
+def swept_ascents(wildcards):
+    """Return the ascents of the sweep: every view at every number of draws, towards its class."""
+    sweep = experiment_of(wildcards).sweep
+    if sweep is None:
+        refuse(f"experiment {wildcards.experiment} has no sweep: add `sweep` to it in config.yaml")
+    name = f"eps={headline_epsilon(wildcards):g}/class={class_in_path(sweep.target)}.npz"
+    return [
+        f"results/{wildcards.experiment}/ascend/{options.view.path}/draws={n}/{name}"
+        for options in sweep.views
+        for n in sweep.draws
+    ]
+
+
+def synthesis_ascents(wildcards):
+    """Return the ascents with no source picture: every such view and class shown."""
+    if not views_of(wildcards, start=False):
+        refuse(f"experiment {wildcards.experiment} has no view with `start: seeds` or `start: noise`")
+    return shown_ascents(wildcards, start=False)
+
+
+class Montage(NamedTuple):
+    """A figure of ascents: its path, what it shows, what the report calls it, and which ones an experiment has.
+
+    `of` gives values of the path's wildcard, from the experiment and its classes shown, as paths hold them; [""] where
+    the path has none.
+    """
+
+    path: str
+    ascents: Callable
+
+    labels: dict
+
+    of: Callable
+
+
+MONTAGES = {
+    "headline": Montage("headline", shown_ascents, {"figure": "headline"}, lambda *_: [""]),
+    "eps": Montage(
+        "eps={eps}",
+        shown_ascents,
+        {"figure": "every class", "epsilon": "{eps}"},
+        lambda experiment, classes: [f"{epsilon:g}" for epsilon in experiment.ascend.epsilon],
+    ),
+    "class": Montage(
+        "class={target}",
+        climbing_ascents,
+        {"figure": "every source", "class": "{target}"},
+        lambda experiment, classes: classes,
+    ),
+    "ladder": Montage(
+        "ladder/class={target}",
+        climbing_ascents,
+        {"figure": "ε ladder", "class": "{target}"},
+        lambda experiment, classes: classes[:1],
+    ),
+    "animation": Montage(
+        "animation/class={target}",
+        shown_ascents,
+        {"figure": "animation", "class": "{target}"},
+        lambda experiment, classes: classes,
+    ),
+    "sweep": Montage(
+        "sweep", swept_ascents, {"figure": "σ × N"}, lambda experiment, classes: [""] if experiment.sweep else []
+    ),
+    "synthesis": Montage(
+        "synthesis",
+        synthesis_ascents,
+        {"figure": "synthesis from seeds"},
+        lambda experiment, classes: [""] if any(view.start != "images" for view in experiment.views) else [],
+    ),
+}
+
+
+def montages_of(experiment, classes):
+    """Return the figures of ascents that an experiment is made of, below its folder and without their suffix."""
+    return [
+        f"montage/{re.sub('{.*?}', lambda _: value, montage.path)}"
+        for montage in MONTAGES.values()
+        for value in montage.of(experiment, classes)
+    ]

@@ -2,7 +2,7 @@
 
     python docs/examples/own_network.py [FIGURE.png]
 
-Takes seconds on a CPU: scikit-learn's digits, 8 x 8 pixels.
+Takes under a minute on a CPU: scikit-learn's digits, 8 x 8 pixels.
 """
 
 import sys

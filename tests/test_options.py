@@ -1,3 +1,4 @@
+import contextlib
 import copy
 import re
 import subprocess
@@ -144,6 +145,26 @@ def test_an_experiment_says_only_what_is_its_own_as_the_readme_shows():
     assert faults({"experiments": yaml.safe_load(shown)["experiments"]}) == [
         f"config.experiments.pets.{section} is missing" for section in ("architecture", "models", "ascend.views")
     ]
+
+
+@pytest.mark.parametrize("odd", [None, 5, "x", [], {}, [[1]], [{}], {"a": 1}, float("nan"), True])
+def test_whatever_stands_anywhere_is_taken_or_refused_in_lines(odd):
+    digits = CONFIG["experiments"]["digits"]
+    every = [("run",), ("experiments",), ("defaults",), ("experiments", "digits")]
+    every += [("experiments", "digits", section) for section in digits]
+    every += [("experiments", "digits", section, key) for section in digits for key in _keys(digits[section])]
+    for *parents, last in every:
+        config = copy.deepcopy(CONFIG)
+        place = config
+        for key in parents:
+            place = place[key]
+        place[last] = odd
+        with contextlib.suppress(BadInput):
+            check_config(config)
+
+
+def _keys(value) -> list:
+    return list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
 
 
 def test_strings_are_read_as_the_numbers_that_they_are():

@@ -85,7 +85,7 @@ def check_config(config: dict) -> dict[str, Experiment]:
     lines += [
         f"config.run: unknown experiment {name!r}; known are {', '.join(map(str, experiments))}"
         for name in experiments_to_run(config)
-        if name not in experiments
+        if name not in list(experiments)  # a list: what stands there may be anything
     ]
     lines += [line for place, line in checked(Sections, defaults, "config.defaults")[1] if _has(defaults, place)]
     found = {}

@@ -42,10 +42,6 @@ def dataset_faults(dataset: Dataset) -> Faults:
         yield ("dataset",), f"mean and std go together, {known.channels} values each"
 
 
-def _dataset(dataset: Dataset) -> Faults:
-    return dataset_faults(dataset)
-
-
 def _network(dataset: Dataset, architecture: Any) -> Faults:
     if getattr(architecture, "name", None) == "resnet50" and DATASETS[dataset.kind].channels != 3:
         yield ("architecture",), f"resnet50 takes pictures of 3 channels, {dataset.kind} have 1"
@@ -145,6 +141,6 @@ def _twice(names: list[str], *place: str) -> Faults:
 
 
 CHECKS: tuple[Callable[..., Faults], ...] = (
-    *(_dataset, _network, _training, _target_classes, _swept_class, _shown_classes, _model_trainings),
+    *(dataset_faults, _network, _training, _target_classes, _swept_class, _shown_classes, _model_trainings),
     *(_certified, _swept, _ascended, _epsilons),
 )

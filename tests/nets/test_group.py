@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import time
 
 import pandas as pd
@@ -21,7 +22,16 @@ ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 def several(processes: int, *words: object) -> subprocess.Popen:
     """Start a module in several processes of this machine."""
-    command = ["torchrun", "--standalone", f"--nproc-per-node={processes}", "-m", "--", *map(str, words)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={processes}",
+        "-m",
+        "--",
+        *map(str, words),
+    ]
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
 
 

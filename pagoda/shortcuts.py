@@ -31,7 +31,7 @@ def import_checkpoint(
     Args:
         path: the file.
         format: its format: locuslab, smoothadv, robustness, robustbench or torchvision.
-        architecture: name of the architecture, e.g. "resnet110", or {"name": "fast_resnet", "width": 64}.
+        architecture: name of the architecture, e.g. "resnet110", or {"name": "airbench", "widths": [64, 128, 256]}.
         classes: the names of its classes, or how many there are.
         mean: of each channel, where the file does not hold it; pictures are normalised in the classifier.
         std: likewise.

@@ -37,11 +37,11 @@ from pagoda.run.lock import sole_writer
 
 
 class Config(Train):
-    """Train a base classifier with SGD and a one-cycle schedule."""
+    """Train a base classifier."""
 
     data: Path = option("dataset.json that the fetch step wrote")
     out: Path = option("where model.safetensors goes; history.csv and summary.json go beside it")
-    architecture: Architecture = option("as in config.yaml: {name: fast_resnet, width: 16}")
+    architecture: Architecture = option("as in config.yaml: {name: airbench, widths: [64, 128, 256]}")
     model: AnyModel = option("as in config.yaml: {objective: gaussian, sigma: 0.5}")
 
 
@@ -68,7 +68,8 @@ def _run(config: Config, group: Group) -> dict:
         identity,
         device=device,
         steps_an_epoch=math.ceil(len(pictures) / config.batch),
-        **{name: getattr(config, name) for name in ("batch", "epochs", "learning_rate", "momentum", "weight_decay")},
+        optimiser=config.optimiser.values(),
+        **{name: getattr(config, name) for name in ("batch", "epochs", "label_smoothing")},
         label=label,
         group=group,
     )
@@ -81,7 +82,9 @@ def _run(config: Config, group: Group) -> dict:
     named = hashlib.sha256(decisive).hexdigest()[:12]
     checkpoint = config.out.with_name("checkpoints") / f"{named}.checkpoint"
     training.restore(checkpoint)
-    if training.done:
+    if not training.done:
+        training.whiten(pictures.images(pictures.every(2_000_000 // pictures.description.size**2)))
+    else:
         logger.info("%s: goes on from step %d, %.0f s in", label, training.done, training.seconds)
     _fit(config, training, pictures, checkpoint)
     summary = _summary(config, training)

@@ -44,7 +44,7 @@ def dataset(tmp_path_factory) -> Path:
 def write_model(path: Path, dataset: Path, **changes) -> Path:
     """Write a small model with random weights that fits `dataset`, its identity altered by `changes`."""
     fields = {
-        "architecture": {"name": "fast_resnet", "width": 4},
+        "architecture": {"name": "airbench", "widths": [8, 16]},
         "objective": {"name": "gaussian", "sigma": 0.5},
         "seed": 0,
         "precision": "float32",

@@ -169,8 +169,8 @@ def test_a_shard_that_is_none_is_refused(asked):
 
 def test_logits_that_are_not_finite_stop_it_and_name_the_image(asked):
     weights = safetensors.torch.load_file(asked.model)
-    weights["fc.bias"][0] = float("nan")
-    network = build({"name": "fast_resnet", "width": 4}, 10, 1)
+    weights["head.weight"][0] = float("nan")
+    network = build({"name": "airbench", "widths": [8, 16]}, 10, 1)
     network.load_state_dict(weights)
     save_model(asked.model, network, read_identity(asked.model))
     with pytest.raises(BadInput, match=r"test image 0 at sigma 0\.5: .*not finite.*gaussian-0\.5/model"):

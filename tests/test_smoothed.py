@@ -220,10 +220,10 @@ def test_montage_writes_a_figure(tmp_path):
 def test_a_checkpoint_is_ready_to_be_smoothed(tmp_path):
     from pagoda.nets.architectures import build_seeded
 
-    network = build_seeded(0, {"name": "fast_resnet", "width": 4}, 3, 1).eval()
+    network = build_seeded(0, {"name": "airbench", "widths": [8, 16]}, 3, 1).eval()
     path, x = tmp_path / "c.pt", torch.rand(4, 1, 8, 8)
     torch.save({"state_dict": {f"1.{name}": value for name, value in network.state_dict().items()}}, path)
-    asked = {"format": "locuslab", "architecture": {"name": "fast_resnet", "width": 4}, "channels": 1}
+    asked = {"format": "locuslab", "architecture": {"name": "airbench", "widths": [8, 16]}, "channels": 1}
     found = pagoda.import_checkpoint(path, **asked, classes=["a", "b", "c"], mean=[0.5], std=[2.0])
     with torch.no_grad():
         torch.testing.assert_close(found(x), network((x - 0.5) / 2), rtol=1e-3, atol=1e-4)

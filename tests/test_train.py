@@ -19,11 +19,12 @@ from steps import train
 from tests.conftest import ROOT, changed, flags, run_step
 
 SMALL = {
-    "architecture": {"name": "fast_resnet", "width": 4},
+    "architecture": {"name": "airbench", "widths": [8, 16]},
     "model": {"objective": "gaussian", "sigma": 0.25},
     "epochs": 6,
     "batch": 32,
     "shift": 1,
+    "optimiser": {"name": "muon"},
     "precision": "float32",
 }
 
@@ -85,7 +86,7 @@ def test_a_network_of_ones_own_is_trained_and_loaded_and_its_code_counts(dataset
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_nets.py").write_text(NETWORK)
     architecture = {"factory": "my_nets:linear", "scale": 2}
-    asked = config(dataset, tmp_path, architecture=architecture, epochs=4)
+    asked = config(dataset, tmp_path, architecture=architecture, optimiser={"name": "sgd"}, epochs=4)
     assert train.run(asked)["noisy_accuracy"] > 0.5
     first = load_model(asked.out, torch.device("cpu"))
     assert first.identity.architecture == architecture and type(first.classifier.network).__name__ == "Linear"
@@ -141,7 +142,10 @@ def test_bfloat16_trains_too(dataset, tmp_path):
     ("changes", "said"),
     [
         ({"architecture": {"factory": "nowhere:net"}}, "factory 'nowhere:net': no module nowhere in"),
-        ({"learning_rate": 1e12}, "the loss is (nan|inf) in epoch .*learning_rate 1e\\+12 is too high"),
+        (
+            {"optimiser": {"name": "sgd", "learning_rate": 1e12}},
+            "the loss is (nan|inf) in epoch .*learning_rate 1e\\+12 is too high",
+        ),
     ],
 )
 def test_what_makes_no_training_is_refused(dataset, tmp_path, changes, said):

@@ -82,9 +82,9 @@ class Objective:
         seen = self.kind.perturb(self, classifier, x, y, *drawn)
         return seen, y.repeat_interleave(len(seen) // len(y))
 
-    def loss(self, logits: Tensor, y: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
         """Return the mean loss on what `perturb` returned: a number, from logits [B * draws, classes] and labels."""
-        return self.kind.loss(self, logits, y)
+        return F.cross_entropy(logits, y, label_smoothing=label_smoothing) + self.kind.penalty(self, logits)
 
 
 def _attack(
@@ -143,13 +143,12 @@ def _smoothadv(objective, classifier, x, y, noise):
     return (attacked.unsqueeze(1) + noise).flatten(0, 1)
 
 
-def _agreeing(objective, logits, y):
+def _disagreement(objective, logits):
     logs = logits.view(-1, objective.draws, logits.shape[1]).log_softmax(dim=2)
     mean = logs.exp().mean(dim=1)
     entropy = -mean.xlogy(mean).sum(dim=1)
     divergence = -entropy - (mean * logs.mean(dim=1)).sum(dim=1)  # mean over draws of KL(mean || draw)
-    regulariser = objective.agreement * divergence + objective.entropy * entropy
-    return F.cross_entropy(logits, y) + regulariser.mean()
+    return (objective.agreement * divergence + objective.entropy * entropy).mean()
 
 
 @dataclass(frozen=True)
@@ -157,14 +156,14 @@ class Kind:
     """What an objective draws for a batch, what it does to it, and how a network is tested that was trained so.
 
     `draw` is called as draw(objective, x, count, source), `perturb` as perturb(objective, classifier, x, y, *drawn),
-    `loss` as loss(objective, logits, y).
+    `penalty`, beside the cross-entropy, as penalty(objective, logits).
     `tested`: the name of an accuracy, and the objective whose perturbation it is measured under.
     """
 
     draw: Callable[..., tuple[Tensor, ...]]
     perturb: Callable[..., Tensor]
     tested: tuple[str, str] | None = None
-    loss: Callable[..., Tensor] = lambda _, logits, y: F.cross_entropy(logits, y)
+    penalty: Callable[..., Tensor | float] = lambda *_: 0.0
 
 
 OBJECTIVES = {
@@ -176,7 +175,7 @@ OBJECTIVES = {
         _draw_several,
         lambda _, net, x, y, noise: (x.unsqueeze(1) + noise).flatten(0, 1),
         ("noisy_accuracy", "gaussian"),
-        _agreeing,
+        _disagreement,
     ),
 }
 """Objectives by name."""

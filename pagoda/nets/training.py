@@ -1,4 +1,4 @@
-"""A training under way: the network, its optimiser and schedule, and where it stands; one SGD step at a time.
+"""A training under way: the network, its optimisers and their schedules, and where it stands; one step at a time.
 
 Several processes share each batch: each takes the gradient on its rows, and DistributedDataParallel has all take the
 same step on the mean, so that they hold the same network. On GPUs, batch norm normalises the rows of all processes
@@ -22,13 +22,15 @@ from pagoda.nets.architectures import build_seeded
 from pagoda.nets.group import ALONE, Group
 from pagoda.nets.model import BaseClassifier, Identity
 from pagoda.nets.objectives import Objective
+from pagoda.nets.optimisers import make
 
+KINDS = ("optimiser", "schedule")
 COUNTERS = ("done", "seconds", "history", "totals")
-"""What a checkpoint holds beside the states of the network, the optimiser and the schedule."""
+"""What a checkpoint holds beside the states of the network, the optimisers and the schedules."""
 
 
 class Training:
-    """SGD with Nesterov momentum and a one-cycle schedule (Smith & Topin 2018, arXiv 1708.07120).
+    """A network, its optimisers and their schedules, and where they stand.
 
     `done` counts steps; `history` has a row an epoch; `seconds` is the time that the steps took.
     """
@@ -41,9 +43,8 @@ class Training:
         batch: int,
         steps_an_epoch: int,
         epochs: int,
-        learning_rate: float,
-        momentum: float,
-        weight_decay: float,
+        optimiser: dict,
+        label_smoothing: float = 0.0,
         label: str = "train",
         group: Group = ALONE,
     ):
@@ -55,18 +56,17 @@ class Training:
             batch: pictures a step, at most.
             steps_an_epoch: steps that make an epoch, >= 1.
             epochs: passes over the training pictures, >= 1.
-            learning_rate: peak of the schedule.
-            momentum: of SGD.
-            weight_decay: L2 penalty on the weights.
+            optimiser: what `optimisers.make` takes: a name and values.
+            label_smoothing: share of the target that is spread over all classes, 0 <= it < 1.
             label: its name in errors.
             group: the processes that share each batch.
 
         Raises:
-            BadInput: where they cannot share it equally.
+            BadInput: where they cannot share it equally, or the optimiser cannot take the network.
 
         """
         self.identity, self.device, self.steps_an_epoch, self.label = identity, device, steps_an_epoch, label
-        self.total, self.peak = epochs * steps_an_epoch, learning_rate
+        self.total, self.peak = epochs * steps_an_epoch, optimiser["learning_rate"]
         self.group, self.micro_batch = group, identity.micro_batch or batch
         for name, size in (("batch", batch), ("micro_batch", self.micro_batch)):
             if size % group.of:
@@ -81,13 +81,16 @@ class Training:
         if group.of > 1:
             self.shared = DistributedDataParallel(self.classifier)
         self.statistics = [one for one in network.buffers() if one.is_floating_point()]  # batch norm's
-        how = {"momentum": momentum, "nesterov": momentum > 0, "weight_decay": weight_decay}
-        self.optimiser = torch.optim.SGD(self.classifier.parameters(), learning_rate, **how)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser, learning_rate, total_steps=self.total, cycle_momentum=False
-        )
+        self.label_smoothing, self.optimisers = label_smoothing, make(optimiser, network, self.total)
         self.done, self.seconds, self.history = 0, 0.0, []
         self.totals = torch.zeros(3, dtype=torch.float64, device=device)  # of this epoch: loss, hits, pictures
+
+    def whiten(self, pictures: Tensor) -> None:
+        """Fit the network's stem, where it has one that whitens, to pictures [B, C, H, W] in [0, 1] and the noise."""
+        if hasattr(self.classifier.network, "whiten"):
+            x, sigma = pictures.to(self.device), self.objective.values.get("sigma", 0)
+            mean, std = self.classifier.mean, self.classifier.std
+            self.classifier.network.whiten((x - mean) / std, (sigma / std.flatten()) ** 2)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
@@ -96,7 +99,9 @@ class Training:
             torch.save(state | {name: part.state_dict() for name, part in self._parts().items()}, beside)
 
     def _parts(self) -> dict:
-        return {"network": self.classifier.network, "optimiser": self.optimiser, "schedule": self.schedule}
+        pairs = enumerate(self.optimisers)
+        parts = {f"{kind} {number}": part for number, pair in pairs for kind, part in zip(KINDS, pair, strict=True)}
+        return {"network": self.classifier.network} | parts
 
     def restore(self, path: Path) -> None:
         """Go on from the checkpoint at `path`, which the first process reads, if there is one.
@@ -122,7 +127,7 @@ class Training:
             part.load_state_dict(state[name])
 
     def step(self, x: Tensor, y: Tensor, count: int | None = None) -> None:
-        """Take one SGD step on a batch of `count` pictures; None: on `x` alone.
+        """Take one step on a batch of `count` pictures; None: on `x` alone.
 
         They go through the network in parts of `micro_batch`, over all processes.
 
@@ -140,7 +145,7 @@ class Training:
         x = x.contiguous(memory_format=torch.channels_last)
         objective = self.objective.in_epoch(self.done // self.steps_an_epoch)
         drawn = [part[self.group.share] for part in objective.draw(x, source, count)]
-        self.optimiser.zero_grad(set_to_none=True)
+        self.classifier.zero_grad(set_to_none=True)
         sums = torch.zeros_like(self.totals)
         try:
             for end in range(self.micro_batch, count + self.micro_batch, self.micro_batch):
@@ -157,8 +162,9 @@ class Training:
                 f"({(str(error).splitlines() or ['out of memory'])[0]})"
             ) from None
         self._share(sums, len(y) / count)
-        self.optimiser.step()
-        self.schedule.step()
+        for optimiser, schedule in self.optimisers:
+            optimiser.step()
+            schedule.step()
         self.done += 1
         self.totals += sums
 
@@ -172,7 +178,7 @@ class Training:
             if len(y):
                 x, y = objective.perturb(self.classifier, x, y, drawn)
             logits = self.shared(x).float()
-        loss = objective.loss(logits, y) if len(y) else logits.sum()
+        loss = objective.loss(logits, y, self.label_smoothing) if len(y) else logits.sum()
         (weight * loss).backward()
         hits = (logits.detach().argmax(dim=1) == y).sum()
         return torch.stack([loss.detach() * len(y), hits, hits.new_tensor(len(y))]).double()
@@ -201,6 +207,6 @@ class Training:
         epoch = self.done // self.steps_an_epoch
         if not math.isfinite(loss):
             raise BadInput(f"the loss is {loss} in epoch {epoch}: learning_rate {self.peak:g} is too high")
-        row = {"epoch": epoch, "learning_rate": self.schedule.get_last_lr()[0], "loss": loss / count}
+        row = {"epoch": epoch, "learning_rate": self.optimisers[0][1].get_last_lr()[0], "loss": loss / count}
         self.history.append(row | {"accuracy": hits / count, "seconds": round(self.seconds, 3)})
         return self.history[-1]

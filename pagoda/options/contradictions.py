@@ -42,9 +42,19 @@ def dataset_faults(dataset: Dataset) -> Faults:
         yield ("dataset",), f"mean and std go together, {known.channels} values each"
 
 
+def too_small(size: int, architecture: Any) -> str:
+    """Return what is wrong with pictures of so many pixels a side."""
+    groups = len(architecture.widths)
+    return (
+        f"{groups} groups that each halve the side take pictures of {architecture.smallest} pixels or more, not {size}"
+    )
+
+
 def _network(dataset: Dataset, architecture: Any) -> Faults:
     if getattr(architecture, "name", None) == "resnet50" and DATASETS[dataset.kind].channels != 3:
         yield ("architecture",), f"resnet50 takes pictures of 3 channels, {dataset.kind} have 1"
+    if dataset.size < architecture.smallest:
+        yield ("architecture", "widths"), too_small(dataset.size, architecture)
 
 
 def _training(dataset: Any, train: Any) -> Faults:

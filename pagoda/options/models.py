@@ -1,6 +1,6 @@
 """What makes a model: its architecture, its training objective with its values, or a published checkpoint."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
@@ -10,18 +10,25 @@ from pagoda.options.base import Count, Length, Name, Options, Precision, Share, 
 class Network(Options):
     """An architecture of ours."""
 
-    name: Literal["fast_resnet", "resnet18", "resnet20", "resnet110", "resnet50"] = option("which")
-    width: int | None = option("fast_resnet: channels of the stem", None, ge=1)
+    name: Literal["airbench", "resnet18", "resnet20", "resnet110", "resnet50"] = option("which")
+    widths: tuple[Count, ...] | None = option("airbench: channels of each group of convolutions", None, min_length=1)
 
     @model_validator(mode="after")
-    def _has_a_width_where_it_takes_one(self) -> "Network":
-        if (self.width is None) == (self.name == "fast_resnet"):
-            raise ValueError(f"{self.name} {'needs a' if self.width is None else 'takes no'} width")
+    def _has_widths_where_it_takes_them(self) -> "Network":
+        if (self.widths is None) == (self.name == "airbench"):
+            raise ValueError(f"{self.name} {'needs' if self.widths is None else 'takes no'} widths")
         return self
+
+    @property
+    def smallest(self) -> int:
+        """The side of the smallest pictures that it takes."""
+        return 2 ** len(self.widths or ()) + 1
 
 
 class Factory(Options):
     """Any network that can be imported; further keys are arguments of the function that makes it."""
+
+    smallest: ClassVar[int] = 1
 
     model_config = ConfigDict(extra="allow")
     factory: str = option("module:function", pattern=r"^[\w.]+:[\w.]+$")
@@ -37,6 +44,27 @@ Architecture = Annotated[
         )
     ),
 ]
+
+
+class SGD(Options):
+    """SGD with Nesterov momentum, on a one-cycle schedule."""
+
+    name: Literal["sgd"]
+    learning_rate: float = option("peak of the schedule", 0.1, gt=0)
+    momentum: float = option("of the steps", 0.9, ge=0, lt=1)
+    weight_decay: float = option("L2 penalty on the weights", 0.0005, ge=0)
+
+
+class Muon(Options):
+    """Muon on the filters, Adam on biases and the head; both rates fall linearly to 0 (Jordan 2024)."""
+
+    name: Literal["muon"]
+    learning_rate: float = option("of the filters, each of norm sqrt(its outputs), at the start", 0.24, gt=0)
+    momentum: float = option("of the filters' steps", 0.6, ge=0, lt=1)
+    others: float = option("learning rate of biases and the head, at the start", 0.01, gt=0)
+
+
+Optimiser = Annotated[SGD | Muon, Field(discriminator="name")]
 
 
 class Import(Options):

@@ -9,7 +9,7 @@ from pagoda.data.classes import DATASETS
 from pagoda.data.views import View
 from pagoda.maths.certification import MODES, RADII, Rule
 from pagoda.options.base import Count, Length, Options, Precision, Share, Unique, option
-from pagoda.options.models import AnyModel, Architecture, Model
+from pagoda.options.models import SGD, AnyModel, Architecture, Model, Optimiser
 
 BATCH = "noisy pictures at once"
 Classes = Annotated[
@@ -36,14 +36,13 @@ class Dataset(Options):
 
 
 class Train(Options):
-    """Training: SGD with Nesterov momentum and a one-cycle schedule."""
+    """Training of a base classifier."""
 
     epochs: int = option("passes over the training pictures", 30, ge=1)
     batch: int = option("pictures a step", 128, ge=1)
     micro_batch: int = option("pictures that go at once, which batch norm sees together (0: the whole batch)", 0, ge=0)
-    learning_rate: float = option("peak of the one-cycle schedule", 0.1, gt=0)
-    weight_decay: float = option("L2 penalty on the weights", 0.0005, ge=0)
-    momentum: float = option("of SGD", 0.9, ge=0, lt=1)
+    optimiser: Optimiser = option("what takes the steps", SGD(name="sgd"))
+    label_smoothing: float = option("share of the target that is spread over all classes", 0, ge=0, lt=1)
     flip: bool = option("mirror half of the training pictures", False)
     shift: int = option("pixels by which training pictures move at most, each way", 0, ge=0)
     crop: bool = option("random crops of 8-100 % of the area (storage files)", False)

@@ -87,7 +87,7 @@ def _parsing(kind: typing.Any) -> dict:
 
 
 def _mapping(text: str) -> typing.Any:
-    """Read a mapping as config.yaml has it: {name: fast_resnet, width: 16}."""
+    """Read a mapping as config.yaml has it: {name: airbench, widths: [64, 128]}."""
     import yaml  # late: an ascent, of which there are many, does without
 
     try:

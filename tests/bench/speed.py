@@ -26,6 +26,7 @@ from pagoda.device import pick_device, pick_precision
 from pagoda.nets.architectures import build_seeded
 from pagoda.nets.model import BaseClassifier, Identity, load_model, save_model
 from pagoda.nets.training import Training
+from pagoda.options.models import SGD
 from pagoda.smoothed import Smoothed
 from steps import fetch
 from tests.bench.certification import PEERS
@@ -204,7 +205,7 @@ def training(name: str, folder: Path, device: torch.device) -> list[tuple[str, s
     split = Split(folder / "dataset.json", "train")
     ours = Training(
         identity(name, size, device), device=device, batch=batch, steps_an_epoch=n // batch, epochs=10,
-        learning_rate=0.1, momentum=0.9, weight_decay=5e-4,
+        optimiser=SGD(name="sgd").values(),
     )  # fmt: skip
     ours.classifier.train()
 

@@ -59,7 +59,9 @@ def test_processes_that_share_batches_take_the_steps_of_one(tmp_path):
 @pytest.fixture(scope="module")
 def shared(dataset, tmp_path_factory):
     """A whole training in two processes: its config, and what it said."""
-    asked = config(dataset, tmp_path_factory.mktemp("shared"), batch=64, learning_rate=0.2, epochs=8)
+    asked = config(
+        dataset, tmp_path_factory.mktemp("shared"), batch=64, optimiser={"name": "sgd", "learning_rate": 0.2}, epochs=8
+    )
     status, said = finished(several(2, "steps.train", *flags(asked)))
     assert status == 0, said
     return asked, said
@@ -118,7 +120,10 @@ def test_when_one_is_killed_all_end_and_the_same_command_goes_on_in_any_number(s
 
 def test_what_all_processes_find_wrong_is_said_once(dataset, tmp_path):
     log = tmp_path / "logs" / "train.log"
-    words = [*flags(config(dataset, tmp_path, epochs=1, learning_rate=1e12)), f"--log={log}"]
+    words = [
+        *flags(config(dataset, tmp_path, epochs=1, optimiser={"name": "sgd", "learning_rate": 1e12})),
+        f"--log={log}",
+    ]
     status, printed = finished(several(2, "steps.train", *words))
     said = r"error: the loss is (nan|inf) in epoch 1: learning_rate 1e\+12 is too high"
     assert status and len(re.findall(said, printed)) == 1, printed

@@ -39,7 +39,7 @@ def test_truncated_and_foreign_files_are_named(model, tmp_path):
     for path, said in (
         (truncated, "truncated"),
         (foreign, "metadata"),
-        (other, "does not hold the weights of .*fast_resnet"),
+        (other, "does not hold the weights of .*airbench"),
         (tmp_path / "none.safetensors", "no model at"),
     ):
         with pytest.raises(BadInput, match=said) as caught:
@@ -83,7 +83,7 @@ def test_cifar_resnet_has_the_parameter_names_of_published_checkpoints():
 
 
 def test_unknown_architectures_and_options_are_refused():
-    with pytest.raises(BadInput, match="'vgg' is unknown: choose from fast_resnet"):
+    with pytest.raises(BadInput, match="'vgg' is unknown: choose from airbench"):
         build({"name": "vgg"}, 10, 3)
     with pytest.raises(BadInput, match="resnet20 does not take"):
         build({"name": "resnet20", "width": 3}, 10, 3)
@@ -130,7 +130,7 @@ def test_company_in_a_batch_changes_no_logit(tmp_path, dataset, precision):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_folded_batch_norms_leave_the_function_as_it_was(name):
-    options = {"width": 4} if name == "fast_resnet" else {}
+    options = {"widths": [8, 16]} if name == "airbench" else {}
     network = build_seeded(0, {"name": name} | options, 10, 3).eval()
     for place, buffer in network.named_buffers():
         if "running" in place:

@@ -5,6 +5,7 @@ from pagoda.errors import BadInput
 from pagoda.nets.group import Group
 from pagoda.nets.model import Identity
 from pagoda.nets.training import Training
+from pagoda.options.models import SGD
 
 CPU = torch.device("cpu")
 SMOOTHADV = {"name": "smoothadv", "sigma": 0.5, "epsilon": 0.5, "attack_steps": 2, "attack_step": 0.3, "draws": 2}
@@ -14,7 +15,7 @@ OBJECTIVES = {"gaussian": {"name": "gaussian", "sigma": 0.5}, "smoothadv": SMOOT
 def small_training(objective: str, batch: int = 21, micro_batch: int = 0, **changes) -> Training:
     """A training of a small network on pictures of 3 x 8 x 8, its batch norms in eval mode."""
     identity = Identity(
-        architecture={"name": "fast_resnet", "width": 4},
+        architecture={"name": "airbench", "widths": [8, 16]},
         classes=("a", "b", "c"),
         channels=3,
         size=8,
@@ -27,7 +28,7 @@ def small_training(objective: str, batch: int = 21, micro_batch: int = 0, **chan
         code="none",
         micro_batch=micro_batch,
     )
-    schedule = {"steps_an_epoch": 4, "epochs": 2, "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4}
+    schedule = {"steps_an_epoch": 4, "epochs": 2, "optimiser": SGD(name="sgd").values()}
     training = Training(identity, device=CPU, batch=batch, **schedule, **changes)
     training.classifier.eval()
     return training
@@ -56,7 +57,7 @@ def test_batch_norm_normalises_each_part_by_itself():
     training = small_training("gaussian", micro_batch=12)
     training.classifier.train()
     sizes = []
-    training.classifier.network.stem[1].register_forward_hook(lambda module, x, y: sizes.append(len(y)))
+    training.classifier.network.groups[0].norm1.register_forward_hook(lambda module, x, y: sizes.append(len(y)))
     take_steps(training)
     assert sizes == [2, 12, 9, 12, 9]
 

@@ -88,4 +88,4 @@ def test_a_factory_is_its_own_file_and_what_that_imports_or_a_version(tmp_path):
 
     assert of() == of("k = 1  # one\n") != of("k = 2\n")
     assert of(factory="numpy.random:rand") == f"+numpy=={np.__version__}"
-    assert factory_fingerprint({"name": "fast_resnet"}) == ""
+    assert factory_fingerprint({"name": "airbench"}) == ""

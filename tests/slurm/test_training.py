@@ -14,7 +14,7 @@ from tests.workflow.test_digits import TINY, write_config
 def test_a_training_on_two_nodes_is_preempted_requeued_and_goes_on(cluster, dataset, tmp_path):
     project = copy_project(tmp_path / "project")
     shutil.copytree(ROOT / "slurm", project / "slurm")
-    train = {"epochs": 20, "batch": 64, "learning_rate": 0.1, "precision": "float32"}
+    train = {"epochs": 20, "batch": 64, "precision": "float32"}
     train |= {"nodes": 2, "checkpoint_seconds": 0.2}
     write_config(project, TINY | {"train": train})
     shutil.copytree(dataset.parent, project / "results" / "tiny" / "fetch")

@@ -19,8 +19,8 @@ from tests.conftest import ODD, ROOT, copy_project
 
 TINY = {
     "dataset": {"kind": "digits", "size": 8},
-    "architecture": {"name": "fast_resnet", "width": 4},
-    "train": {"epochs": 1, "batch": 64, "learning_rate": 0.1},
+    "architecture": {"name": "airbench", "widths": [8, 16]},
+    "train": {"epochs": 1, "batch": 64},
     "models": [{"objective": "standard"}, {"objective": "gaussian", "sigma": 0.25}],
     "certify": {"images": 4, "n0": 5, "n": 50, "alpha": 0.1},
     "ascend": {
@@ -323,7 +323,7 @@ def test_conda_environments_exist_for_every_step(project):
 
 def test_an_imported_checkpoint_takes_the_place_of_a_training(tmp_path):
     project = copy_project(tmp_path)
-    network = build_seeded(0, {"name": "fast_resnet", "width": 4}, 10, 1)
+    network = build_seeded(0, {"name": "airbench", "widths": [8, 16]}, 10, 1)
     torch.save({"state_dict": {f"1.{k}": v for k, v in network.state_dict().items()}}, project / "net.pth.tar")
     checkpoint = {"file": "net.pth.tar", "format": "locuslab", "mean": [0.3], "std": [0.4]}
     imported = {"objective": "gaussian", "sigma": 0.25, "import": checkpoint}

@@ -30,7 +30,13 @@ LARGE = {
     },
     "architecture": {"name": "resnet50"},
     "train": {
-        "epochs": 1, "batch": 4, "learning_rate": 0.01, "flip": True, "crop": True, "precision": "float32", "workers": 2
+        "epochs": 1,
+        "batch": 4,
+        "optimiser": {"name": "sgd", "learning_rate": 0.01},
+        "flip": True,
+        "crop": True,
+        "precision": "float32",
+        "workers": 2,
     },
     "models": [{"objective": "gaussian", "sigma": 0.5}],
     "certify": {"images": 2, "n0": 4, "n": 8, "alpha": 0.1, "mode": "fixed", "batch": 8},

@@ -27,6 +27,7 @@ class Config(Align):
     """Measure how well a view's gradients and ascents agree with the classes."""
 
     model: Path = option("model.safetensors that the train step wrote")
+    judge: Path = option("model.safetensors of the judge that the train step trained with judge_fit")
     data: Path = option("dataset.json that the fetch step wrote")
     ascents: tuple[Path, ...] = option("files that the ascend step wrote, of one view", min_length=1)
     out: Path = option("where the table (.csv) goes; .json and .npz go beside it")
@@ -39,8 +40,10 @@ def run(config: Config) -> pd.DataFrame:
     train, test = Split(config.data, "train"), Split(config.data, "test")
     check_fits(config.model, model.identity, config.data, test.description)
     sources = read_view_sources(config.ascents, model.hash, config.sigma)
+    net = load_model(config.judge, model.classifier.mean.device)
+    check_fits(config.judge, net.identity, config.data, test.description)
     judges, accuracies = judges_of(
-        test, sources, fit=config.judge_fit, held_out=config.judge_held_out, seed=config.seed
+        net, test, sources, fit=config.judge_fit, held_out=config.judge_held_out, seed=config.seed
     )
     first = sources.settings
     label = f"align {first.view.label}"
@@ -62,7 +65,13 @@ def run(config: Config) -> pd.DataFrame:
     write_text(config.out, table.to_csv(**FORMAT))
     with replacing(config.out.with_suffix(".npz")) as beside:
         np.savez_compressed(beside, **gradients.own_class(facts))
-    facts |= {"start": first.start, "objective": first.objective, "judges": accuracies, "data": first.data}
+    facts |= {
+        "start": first.start,
+        "objective": first.objective,
+        "judges": accuracies,
+        "judge_hash": net.hash,
+        "data": first.data,
+    }
     facts |= {"code": fingerprint("steps.align")}
     write_json(config.out.with_suffix(".json"), facts)
     return table

@@ -24,6 +24,7 @@ import torch
 from pagoda.data.batches import Augmentation, epoch_order, stream
 from pagoda.data.dataset import Split
 from pagoda.device import pick_device, pick_precision
+from pagoda.errors import BadInput
 from pagoda.files import write_json, write_text
 from pagoda.log import Progress, logger
 from pagoda.nets.evaluation import accuracies
@@ -43,6 +44,8 @@ class Config(Train):
     out: Path = option("where model.safetensors goes; history.csv and summary.json go beside it")
     architecture: Architecture = option("as in config.yaml: {name: airbench, widths: [64, 128, 256]}")
     model: AnyModel = option("as in config.yaml: {objective: gaussian, sigma: 0.5}")
+    judge_fit: int = option("train a judge, on the last so many test images (0: on the training images)", 0, ge=0)
+    judge_held_out: int = option("test the judge on so many test images before those", 0, ge=0)
 
 
 def run(config: Config) -> dict:
@@ -53,7 +56,9 @@ def run(config: Config) -> dict:
 
 def _run(config: Config, group: Group) -> dict:
     device, label = pick_device(), f"train {config.out.parent.name}"
-    pictures = Split(config.data, "train")
+    pictures, tested = _pictures(config)
+    if (size := pictures.description.size) < config.architecture.smallest:
+        raise BadInput(f"architecture: {config.architecture.too_small(size)}")
     architecture = config.architecture.values()
     identity = Identity.of(
         pictures.description,
@@ -87,7 +92,7 @@ def _run(config: Config, group: Group) -> dict:
     else:
         logger.info("%s: goes on from step %d, %.0f s in", label, training.done, training.seconds)
     _fit(config, training, pictures, checkpoint)
-    summary = _summary(config, training)
+    summary = _summary(config, training, tested)
     if group.leads:
         save_model(config.out, training.classifier.network, identity)
         lines = (training.history[0], *(row.values() for row in training.history))
@@ -98,6 +103,17 @@ def _run(config: Config, group: Group) -> dict:
             other.unlink()
     logger.info("%s: %s", label, ", ".join(f"{k} {v:.3f}" for k, v in summary.items() if k.endswith("accuracy")))
     return summary
+
+
+def _pictures(config: Config) -> tuple[Split, Split]:
+    """Return what is trained on, and what the network is tested on: for a judge, parts of the test images."""
+    test, fit, held_out = Split(config.data, "test"), config.judge_fit, config.judge_held_out
+    if not fit:
+        return Split(config.data, "train"), test
+    if not 0 < held_out <= (left := len(test) - fit):
+        raise BadInput(f"judge_fit is {fit} and judge_held_out {held_out}: of {len(test)} test images {left} are left")
+    parts = slice(left, None), slice(left - held_out, left)
+    return tuple(Split(config.data, "test", part) for part in parts)
 
 
 def _fit(config: Config, training: Training, pictures: Split, checkpoint: Path) -> None:
@@ -147,10 +163,10 @@ def _fit(config: Config, training: Training, pictures: Split, checkpoint: Path) 
         sys.exit(128 + stop)
 
 
-def _summary(config: Config, training: Training) -> dict:
+def _summary(config: Config, training: Training, pictures: Split) -> dict:
     tested = accuracies(
         training.classifier,
-        Split(config.data, "test"),
+        pictures,
         training.objective,
         device=training.device,
         batch=config.batch,

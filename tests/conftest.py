@@ -17,7 +17,7 @@ from pagoda.data.dataset import read_description
 from pagoda.nets.architectures import build_seeded
 from pagoda.nets.model import Identity, save_model
 from pagoda.options import Options
-from steps import fetch
+from steps import fetch, train
 
 ROOT = Path(__file__).parents[1]
 ODD = '-a "cat\'s" <script>{x}\\ $x^ 100% & 猫'
@@ -54,6 +54,18 @@ def write_model(path: Path, dataset: Path, **changes) -> Path:
     network = build_seeded(0, identity.architecture, len(identity.classes), identity.channels)
     save_model(path, network, identity)
     return path
+
+
+@pytest.fixture(scope="session")
+def judge(dataset, tmp_path_factory) -> Path:
+    """Path of a judge for 200 and 100 test images of `dataset`."""
+    asked = train.Config(
+        data=dataset, out=tmp_path_factory.mktemp("judge") / "model.safetensors", judge_fit=200, judge_held_out=100,
+        architecture={"name": "airbench", "widths": [16, 32]}, model={"objective": "gaussian", "sigma": 0.1},
+        optimiser={"name": "muon"}, epochs=20, batch=50,
+    )  # fmt: skip
+    train.run(asked)
+    return asked.out
 
 
 @pytest.fixture

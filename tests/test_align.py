@@ -32,15 +32,17 @@ def ascents(model, dataset, folder, sigma=0.5, start="images", targets=("3", "7"
 
 
 @pytest.fixture
-def asked(model, dataset, tmp_path):
+def asked(model, judge, dataset, tmp_path):
     return align.Config(
-        model=model, data=dataset, ascents=ascents(model, dataset, tmp_path), out=tmp_path / "align" / "sigma=0.5.csv",
-        sigma=0.5, draws=32, judge_fit=200, judge_held_out=100,
+        model=model, judge=judge, data=dataset, ascents=ascents(model, dataset, tmp_path),
+        out=tmp_path / "align" / "sigma=0.5.csv", sigma=0.5, draws=32, judge_fit=200, judge_held_out=100,
     )  # fmt: skip
 
 
 def read(path):
-    return pd.read_csv(path, keep_default_na=False, dtype={"target": str, "label": str, "knn_after": str})
+    return pd.read_csv(
+        path, keep_default_na=False, dtype={"target": str, "label": str, "patches_after": str, "net_after": str}
+    )
 
 
 def test_a_row_an_ascent_with_what_can_be_told_from_its_file(asked, dataset):
@@ -49,12 +51,16 @@ def test_a_row_an_ascent_with_what_can_be_told_from_its_file(asked, dataset):
     assert len(table) == 2 * 2 * 4 and set(table["view"]) == {"gaussian-0.5, smoothed with σ = 0.5"}
     test = Split(dataset, "test")
     fitted = fit_judges(test.images(list(range(159, 359))), test.labels[159:], seed=0)
+    net = load_model(asked.judge).classifier
     for path in asked.ascents:
         ascent = read_ascent(path)
         rows = table[(table.epsilon == ascent.settings.epsilon) & (table.target == ascent.settings.target)]
         assert rows["index"].tolist() == ascent.index.tolist()
         assert np.allclose(rows.p_after, ascent.p_after, atol=1e-5) and np.allclose(rows.norm, ascent.norm, atol=1e-4)
-        assert rows.knn_after.tolist() == [str(k) for k in fitted.see("knn", torch.from_numpy(ascent.end))]
+        assert rows.patches_after.tolist() == [
+            str(k) for k in fitted["patches"].predict(ascent.end.reshape(len(rows), -1))
+        ]
+        assert rows.net_after.tolist() == [str(int(k)) for k in net(torch.from_numpy(ascent.end)).argmax(dim=1)]
         power = (np.abs(np.fft.fft2(ascent.end - ascent.source)) ** 2).sum(axis=1)
         radius = np.hypot(*np.meshgrid(np.fft.fftfreq(8), np.fft.fftfreq(8)))
         high = power[:, radius > 0.25].sum(axis=1) / power[:, radius > 0].sum(axis=1)
@@ -103,7 +109,7 @@ def test_unsmoothed_gradients_are_those_of_the_base_classifier(asked, dataset, t
 def test_the_facts_say_how_good_the_judges_are_on_pictures_that_nobody_saw(asked):
     align.run(asked)
     facts = json.loads(asked.out.with_suffix(".json").read_text())
-    assert set(facts["judges"]) == {"knn", "qda", "net"}
+    assert set(facts["judges"]) == {"patches", "qda", "net"}
     for judge in facts["judges"].values():
         assert judge["n"] == 100 and judge["low"] < judge["accuracy"] < judge["high"] and judge["accuracy"] > 0.7
         assert judge["sources_n"] == len(set(read(asked.out)["index"]))
@@ -114,9 +120,9 @@ def test_seeds_have_no_circular_judge_and_noise_no_class_of_its_own(asked, datas
     for start in ("seeds", "noise"):
         files = ascents(asked.model, dataset, tmp_path, start=start, radii=(2.0,))
         table = align.run(changed(asked, ascents=files))
-        assert (table.qda_after == "").all() == (start == "seeds") and (table.knn_after != "").all()
+        assert (table.qda_after == "").all() == (start == "seeds") and (table.patches_after != "").all()
         assert table.saliency.isna().all() == (start == "noise")
-        assert "sources_n" not in json.loads(asked.out.with_suffix(".json").read_text())["judges"]["knn"]
+        assert "sources_n" not in json.loads(asked.out.with_suffix(".json").read_text())["judges"]["patches"]
 
 
 def test_the_same_config_gives_the_same_files_whatever_the_batch(asked):

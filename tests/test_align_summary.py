@@ -22,8 +22,8 @@ def write_view(path, objective, sigma, rows, start="images", accuracy=0.8, agree
             | {"index": index, "target": target, "label": "nan", "p_before": 0.1, "p_after": 0.9, "norm": 4.0}
             | dict.fromkeys(COLUMNS, value)
             | {"split_half": agreement, "own_split_half": agreement}
-            | {f"{j}_before": "NA" for j in ("knn", "qda", "net")}
-            | {f"{j}_after": target if value > 0.5 else "NA" for j in ("knn", "qda", "net")}
+            | {f"{j}_before": "NA" for j in ("patches", "qda", "net")}
+            | {f"{j}_after": target if value > 0.5 else "NA" for j in ("patches", "qda", "net")}
             for index, target, value in rows
         ]
     )
@@ -31,7 +31,7 @@ def write_view(path, objective, sigma, rows, start="images", accuracy=0.8, agree
     table.to_csv(path, index=False)
     judges = {
         j: {"accuracy": accuracy, "low": 0.7, "high": 0.9, "n": 50, "chance": 0.1, "sources_accuracy": 0.75,
-            "sources_n": 4} for j in ("knn", "qda", "net")
+            "sources_n": 4} for j in ("patches", "qda", "net")
     }  # fmt: skip
     facts = {"view": name, "model": model, "sigma": sigma, "start": start, "objective": objective, "draws": 64}
     path.with_suffix(".json").write_text(json.dumps(facts | {"judges": judges}))
@@ -65,7 +65,7 @@ def test_intervals_are_over_images_and_not_over_ascents(tmp_path):
     half = stats.t.ppf(0.975, 11) * means.std(ddof=1) / 12**0.5
     assert (found["n"], found.contrastive) == (12, pytest.approx(0.3, abs=1e-6))
     assert np.allclose([found.contrastive_low, found.contrastive_high], [0.3 - half, 0.3 + half], atol=1e-5)
-    assert "| 0.300 [0." in page and "judge gain, nearest neighbours ↑" in page and "high-frequency fraction ↓" in page
+    assert "| 0.300 [0." in page and "judge gain, random patches ↑" in page and "high-frequency fraction ↓" in page
     assert "Not tested" in page and "Flags" not in page
 
 
@@ -73,7 +73,7 @@ def test_judge_gain_is_what_the_judge_gains_and_class_names_stay_text(tmp_path):
     rows = [(k, target, 0.9 if k < 3 else 0.1) for k in range(4) for target in ("3", "NA")]
     table, _ = summarise(tmp_path, write_view(tmp_path / "a.csv", "standard", 0.0, rows))
     # Towards 3 three of four gain; NA was seen before: nothing to gain.
-    assert float(table.knn_gain[0]) == pytest.approx((3 / 4 + 0) / 2)
+    assert float(table.patches_gain[0]) == pytest.approx((3 / 4 + 0) / 2)
 
 
 def test_hypotheses_are_computed(tmp_path):
@@ -124,7 +124,7 @@ def test_weak_judges_and_too_few_draws_are_flagged(tmp_path):
     path = write_view(tmp_path / "a.csv", "standard", 0.5, values(0.3, 0.1), accuracy=0.15, agreement=0.3)
     table, page = summarise(tmp_path, path)
     assert "N = 64 is too small: split-half cosine 0.30 < 0.5" in table["flags"][0]
-    assert "judge nearest neighbours: below twice chance, accuracy 0.15" in table["flags"][0]
+    assert "judge random patches: below twice chance, accuracy 0.15" in table["flags"][0]
     assert "| below twice chance |" in page and "- standard, smoothed with σ = 0.5: N = 64 is too small" in page
     assert "too small" not in summarise(tmp_path, path, gate=0.2)[0]["flags"][0]
 
@@ -135,9 +135,7 @@ def test_weak_judges_and_too_few_draws_and_few_images_decide_nothing(tmp_path):
     _, page = summarise(tmp_path, standard, better)
     said = "is not decided (N is too small for gaussian-0.5, smoothed with σ = 0.5; smoothed − standard = +0.300"
     assert said in sentence(page, "Contrastive cosine") and said in sentence(page, "Saliency cosine")
-    assert "is not decided (judge nearest neighbours is below twice chance;" in sentence(
-        page, "Judge gain, nearest neighbours"
-    )
+    assert "is not decided (judge random patches is below twice chance;" in sentence(page, "Judge gain, random patches")
     assert "does not hold" in sentence(page, "High-frequency fraction")
     few = [write_view(tmp_path / f"{name}.csv", name, sigma, values(centre, 0.1, images=7))
            for name, sigma, centre in (("standard", 0.0, 0.3), ("gaussian", 0.5, 0.6))]  # fmt: skip

@@ -62,7 +62,7 @@ def write_set(folder: Path) -> tuple[gallery.Config, list[Ascent]]:
         rows += [
             {"view": s.view.label, "model": s.model, "sigma": s.sigma, "start": s.start, "epsilon": s.epsilon,
              "target": s.target, "index": index, "label": CLASSES[label], "contrastive": 0.1234 * index,
-             "saliency": 0.2, "high_frequency": 0.8, "knn_before": CLASSES[label], "knn_after": s.target,
+             "saliency": 0.2, "high_frequency": 0.8, "patches_before": CLASSES[label], "patches_after": s.target,
              "qda_before": "", "qda_after": "", "net_before": CLASSES[label], "net_after": CLASSES[label]}
             for index, label in zip(ascent.index, ascent.label, strict=True)
         ]  # fmt: skip
@@ -118,8 +118,8 @@ def test_the_same_input_gives_the_same_page_and_names_stay_text(example):
     assert set(loaded) == {"data:,", "https://arxiv.org/abs/1910.08640"}
     data = data_of(config.out)
     assert data["classes"] == list(CLASSES)
-    assert data["ascents"][0]["measures"][1]["judges"]["knn"] == [CLASSES[1], CLASSES[0]]
-    assert set(data["ascents"][0]["measures"][0]["judges"]) == {"knn", "net"}
+    assert data["ascents"][0]["measures"][1]["judges"]["patches"] == [CLASSES[1], CLASSES[0]]
+    assert set(data["ascents"][0]["measures"][0]["judges"]) == {"patches", "net"}
     assert data["summary"][0]["qda_gain"] is None
 
 

@@ -95,7 +95,7 @@ def measures(ascents: list[Ascent], path) -> pd.DataFrame:
     """Write a table as the align step does; judges see what the index says: target, other, or (qda) do not judge."""
     rows = [
         {"view": a.settings.view.label, "epsilon": a.settings.epsilon, "target": a.settings.target, "index": index,
-         "label": "nan", "knn_after": a.settings.target, "qda_after": "" if index == 1 else "0",
+         "label": "nan", "patches_after": a.settings.target, "qda_after": "" if index == 1 else "0",
          "net_after": a.settings.target if k else "9"}
         for k, a in enumerate(ascents)
         for index in a.index

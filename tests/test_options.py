@@ -42,7 +42,7 @@ def faults(config: dict) -> list[str]:
 
 def test_the_config_that_we_ship_is_valid_and_repeats_no_default():
     experiments = check_config(CONFIG)
-    assert set(experiments) == {"digits", "cifar10", "imagenet"}
+    assert set(experiments) == {"digits", "cifar10", "cifar10-quick", "imagenet"}
     repeated = {
         name: (key, value)
         for name, one in (("certify", Certify), ("ascend", Ascend))
@@ -101,6 +101,13 @@ def test_the_config_that_we_ship_is_valid_and_repeats_no_default():
         ("certify.n", "many", r"certify\.n is 'many': must be an integer"),
         ("certify.n", 10.5, r"certify\.n is 10\.5: must be an integer"),
         ("architecture.name", "vgg", r"architecture\.name is 'vgg': must be one of airbench, resnet18, resnet20"),
+        ("architecture.widths", [4] * 4, r"architecture: 4 groups, .* need 17 pixels a side, not 16"),
+        ("align.judge_fit", 340, r"align: judge_fit 340 and judge_held_out 59 take 399 test .*, 16, digits has 343"),
+        (
+            "align.judge",
+            {"objective": "standard", "train": {"epochs": 0}},
+            r"align\.judge\.train: epochs is 0: must be at least 1",
+        ),
         ("architecture.widths", None, r"architecture: airbench needs widths"),
         ("architecture", {"factory": "net"}, r"architecture\.factory is 'net': must match"),
         ("architecture", {"name": "resnet20", "widths": [4]}, r"architecture: resnet20 takes no widths"),
@@ -129,7 +136,7 @@ def test_every_fault_is_said_at_once_and_each_once():
     config["seed"] = 1
     assert faults(config) == [
         "config.seed: unknown key; known are run, defaults, experiments",
-        "config.run: unknown experiment 'mnist'; known are digits, cifar10, imagenet",
+        "config.run: unknown experiment 'mnist'; known are digits, cifar10, cifar10-quick, imagenet",
         "config.defaults.ascend.steps is 0: must be at least 1",
         "config.experiments.digits.certify.n is 0: must be at least 1",
         "config.experiments.digits.certify.alpha is 2: must be below 1",
@@ -188,6 +195,7 @@ def test_models_are_named_by_objective_and_value_or_as_they_say():
         "adversarial-1",
         *(f"gaussian-{s}" for s in (0.25, 0.5, 1)),
         "smoothadv-0.5-deep",
+        "judge",
     ]
     assert View("gaussian-1", 1) in digits.certified and View("standard", 0.25) in digits.certified
     assert View("smoothadv-0.5-deep", 0.5) in digits.certified

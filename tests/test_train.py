@@ -141,6 +141,11 @@ def test_bfloat16_trains_too(dataset, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        (
+            {"architecture": {"name": "airbench", "widths": [4] * 4}},
+            "architecture: 4 groups, .*17 pixels a side, not 8",
+        ),
+        ({"judge_fit": 300, "judge_held_out": 60}, "judge_fit is 300 and judge_held_out 60: of 359 test images 59 are"),
         ({"architecture": {"factory": "nowhere:net"}}, "factory 'nowhere:net': no module nowhere in"),
         (
             {"optimiser": {"name": "sgd", "learning_rate": 1e12}},

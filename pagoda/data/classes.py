@@ -16,23 +16,25 @@ class Known:
     """What is known of a kind of dataset.
 
     `classes` are the names by number; none: those of the folders below its root. `size` is the side of its pictures in
-    pixels; 0: any. `root`: whether it needs a folder. `published` names it in the table of published certified
-    accuracies; "": there are none.
+    pixels; 0: any. `test`: how many test pictures it has; 0: unknown. `root`: whether it needs a folder. `published`
+    names it in the table of published certified accuracies; "": there are none.
     """
 
     channels: int
     classes: tuple[str, ...] = ()
     size: int = 0
+    test: int = 0
     root: bool = True
     published: str = ""
 
 
 DATASETS = {
-    "digits": Known(channels=1, classes=tuple("0123456789"), root=False),
+    "digits": Known(channels=1, classes=tuple("0123456789"), test=359, root=False),
     "cifar10": Known(
         channels=3,
         classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         size=32,
+        test=10_000,
         published="cifar10",
     ),
     "imagefolder": Known(channels=3),

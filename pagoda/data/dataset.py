@@ -92,12 +92,12 @@ class Split:
     `labels` is int64 [N]. `pixels` is uint8 [N, C, size, size], mapped from disk, or None where pictures are files.
     """
 
-    def __init__(self, path: Path, split: str):
-        """Open split "train" or "test" of the dataset whose ``dataset.json`` is at `path`."""
+    def __init__(self, path: Path, split: str, part: slice = slice(None)):
+        """Open split "train" or "test" of the dataset whose ``dataset.json`` is at `path`, or a part of it."""
         self.description = read_description(path)
-        self.labels = torch.from_numpy(np.load(Path(path).with_name(f"{split}_labels.npy")))
+        self.labels = torch.from_numpy(np.load(Path(path).with_name(f"{split}_labels.npy"))[part])
         # Copy-on-write: pages are shared with other jobs, and PyTorch wants an array that could be written to.
-        self._images = np.load(Path(path).with_name(f"{split}_images.npy"), mmap_mode="c")
+        self._images = np.load(Path(path).with_name(f"{split}_images.npy"), mmap_mode="c")[part]
         self.pixels = torch.from_numpy(self._images) if self.description.storage == "arrays" else None
 
     def __len__(self) -> int:

@@ -26,9 +26,9 @@ class Judge:
 
 
 JUDGES = (
-    Judge("knn", "nearest neighbours", "neighbours", "nearest neighbours"),
+    Judge("net", "net under noise", "net", "a net trained under noise"),
+    Judge("patches", "random patches", "patches", "responses to random patches"),
     Judge("qda", "class Gaussians", "Gaussians", "class Gaussians", circular=("seeds",)),
-    Judge("net", "small net", "small net", "a net on blurred pictures"),
 )
 
 

@@ -136,10 +136,13 @@ def _measures(of: str, *given: Tensor) -> dict[str, Tensor]:
     return {measure.column: FORMULAS[measure.column](*given) for measure in MEASURES if measure.of == of}
 
 
-def judges_of(test: Split, sources: ViewSources, *, fit: int, held_out: int, seed: int) -> tuple[Judges, dict]:
-    """Fit the judges; return them and, by name, their accuracy on held-out test images and on the sources.
+def judges_of(
+    net: Loaded, test: Split, sources: ViewSources, *, fit: int, held_out: int, seed: int
+) -> tuple[Judges, dict]:
+    """Fit the other judges; return all and, by name, their accuracy on held-out test images and on the sources.
 
     Args:
+        net: the judge that the train step trained on the last `fit` test images.
         test: test split; judges never see its first images, which ascents start from.
         sources: of the view.
         fit: how many of the last test images they are fitted on.
@@ -165,24 +168,24 @@ def judges_of(test: Split, sources: ViewSources, *, fit: int, held_out: int, see
             f"judge_fit is {fit}: the last {fit} test images have {len(found)} classes, one of them "
             f"{int(counts.min())} times; judges need 2 classes at least, and 2 images of each"
         )
-    judges = fit_judges(_small(test, first_fit, end), test.labels[first_fit:], seed)
-    pictures, labels = _small(test, first_held_out, first_fit), test.labels[first_held_out:first_fit].numpy()
+    small = torch.cat([shrunk(part) for part in test.parts(torch.arange(first_fit, end))])
+    judges = Judges(net.classifier, fit_judges(small, test.labels[first_fit:], seed))
+    labels = test.labels[first_held_out:first_fit].numpy()
+    seen = {judge.name: [] for judge in JUDGES}
+    for part in test.parts(torch.arange(first_held_out, first_fit)):
+        for name, classes in seen.items():
+            classes.append(judges.see(name, part))
     facts = {}
-    for name in (judge.name for judge in JUDGES):
-        hits, n = int((judges.see(name, pictures) == labels).sum()), len(labels)
+    for name, classes in seen.items():
+        hits, n = int((np.concatenate(classes) == labels).sum()), len(labels)
         low, high = interval(hits, n)
         chance = 1 / len(test.description.classes)
         facts[name] = {"accuracy": hits / n, "low": low, "high": high, "n": n, "chance": chance}
         if of_images:
-            seen = judges.see(name, sources.images) == sources.label.numpy()
-            facts[name] |= {"sources_accuracy": float(seen.mean()), "sources_n": len(seen)}
+            right = judges.see(name, sources.images) == sources.label.numpy()
+            facts[name] |= {"sources_accuracy": float(right.mean()), "sources_n": len(right)}
         logger.info("judge %s: accuracy %.3f on %d held-out test images", name, hits / n, n)
     return judges, facts
-
-
-def _small(test: Split, first: int, end: int) -> Tensor:
-    """Return test images as judges see them at most, never more than a part of them at once in full."""
-    return torch.cat([shrunk(part) for part in test.parts(torch.arange(first, end))])
 
 
 def rows_of(ascent: Ascent, gradients: Gradients, judges: Judges) -> Iterator[dict]:

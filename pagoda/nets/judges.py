@@ -1,77 +1,109 @@
-"""Judges: classifiers that share nothing with the models that they judge, neither weights, features nor pictures.
+"""Judges: classifiers that share nothing with the models that they judge, neither weights nor pictures.
 
-knn  k nearest neighbours among principal components
-qda  quadratic discriminant: a Gaussian a class, on the same components
-net  a perceptron with one hidden layer on blurred pictures
+net      a network trained under noise on the pictures set aside for judges, by the train step
+patches  ridge regression on the responses of blurred pictures to random patches of others, whitened (Coates & Ng 2011,
+         "The Importance of Encoding Versus Training with Sparse Coding and Vector Quantization")
+qda      quadratic discriminant: a Gaussian a class, on principal components
 
-An ordinary network alone would be no judge: features that people do not see transfer between networks (Ilyas et al.
-2019, arXiv 1905.02175). All of it is scikit-learn. What people call them stands in pagoda/data/registry.py.
+An ordinary network would be no judge: features that people do not see transfer between networks (Ilyas et al. 2019,
+arXiv 1905.02175), but those that grain carries are lost in noise. The others are scikit-learn's. What people call them
+stands in pagoda/data/registry.py.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.base import clone
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
+from sklearn.linear_model import RidgeClassifierCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 SIDE = 32
-"""Pictures of more pixels a side are shrunk to it before they are judged; the net sees half of it (8 at least)."""
+"""Pictures of more pixels a side are shrunk to it before all but the net judge them."""
 COMPONENTS = 64  # principal components, at most
-EPOCHS = 20  # passes of the net over its pictures
+PATCH, PATCHES = 4, 256  # side of a patch, pixels of the blurred picture; how many
 
 
 @dataclass(frozen=True)
 class Judges:
-    """Fitted judges by name."""
+    """Judges by name: a network, and what is fitted."""
 
+    net: nn.Module
     fitted: dict[str, Pipeline]
 
     def see(self, name: str, pictures: Tensor) -> np.ndarray:
         """Return the class numbers, int [B], that the judge `name` sees in `pictures`, [B, C, H, W] in [0, 1]."""
-        return self.fitted[name].predict(_seen(name, pictures))
+        if name != "net":
+            return self.fitted[name].predict(shrunk(pictures).flatten(1).numpy())
+        with torch.inference_mode():
+            logits = [self.net(part.to(self.net.mean.device)) for part in pictures.split(250)]
+        return torch.cat(logits).argmax(dim=1).cpu().numpy()
 
 
-def fit_judges(pictures: Tensor, labels: Tensor, seed: int) -> Judges:
-    """Fit every judge.
+def fit_judges(pictures: Tensor, labels: Tensor, seed: int) -> dict[str, Pipeline]:
+    """Fit every judge but the net.
 
     Args:
-        pictures: [n, C, H, W] in [0, 1].
+        pictures: [n, C, H, W] in [0, 1], not larger than `shrunk` makes them.
         labels: class numbers, int64 [n].
-        seed: of the net's weights and order, and of the components' solver.
+        seed: of patches and components.
 
     """
     y = labels.numpy()
-    batch = min(len(y), max(16, min(200, len(y) // 20)))
     components = max(1, min(COMPONENTS, len(y) // (2 * len(np.unique(y))), pictures[0].numel()))
     reduced = PCA(components, svd_solver="randomized", random_state=seed)
     kinds = {
-        "knn": make_pipeline(reduced, KNeighborsClassifier(min(5, len(y)))),
-        "qda": make_pipeline(clone(reduced), QuadraticDiscriminantAnalysis(reg_param=0.1)),
-        "net": make_pipeline(
-            StandardScaler(with_std=False),
-            MLPClassifier((128,), alpha=0.1, batch_size=batch, max_iter=EPOCHS, random_state=seed),
+        "patches": make_pipeline(
+            Patches(tuple(pictures.shape[1:]), seed), StandardScaler(), RidgeClassifierCV(np.logspace(-1, 4, 11))
         ),
+        "qda": make_pipeline(reduced, QuadraticDiscriminantAnalysis(reg_param=0.1)),
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of the net's epochs is set
-        return Judges({name: kind.fit(_seen(name, pictures), y) for name, kind in kinds.items()})
+    return {name: kind.fit(pictures.flatten(1).numpy(), y) for name, kind in kinds.items()}
 
 
-def _seen(name: str, pictures: Tensor) -> np.ndarray:
-    """Return what a judge sees of pictures: [B, features]."""
-    side = min(SIDE, max(pictures.shape[2:]))
-    if name == "net":
-        side = max(8, side // 2)
-    return shrunk(pictures, side).flatten(1).numpy()
+class Patches(TransformerMixin, BaseEstimator):
+    """Mean responses, in each quarter of a picture at half its side, to random patches and their negatives.
+
+    Patches and responses are whitened; a response counts where it is above the standard deviation of all.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], seed: int):
+        """Take pictures of shape [C, H, W] as rows."""
+        self.shape, self.seed = shape, seed
+
+    def _blurred(self, rows: np.ndarray) -> Tensor:
+        side = max(8, max(self.shape[1:]) // 2)
+        return F.adaptive_avg_pool2d(torch.from_numpy(rows).unflatten(1, self.shape), side)
+
+    def fit(self, rows: np.ndarray, y: object = None) -> "Patches":
+        """Draw the patches from pictures, [n, C * H * W]."""
+        source = torch.Generator().manual_seed(self.seed)
+        blurred = self._blurred(rows)
+        some = blurred[torch.randperm(len(blurred), generator=source)[:1000]]
+        patches = F.unfold(some, PATCH).transpose(1, 2).flatten(0, 1)
+        mean = patches.mean(dim=0)
+        variances, components = torch.linalg.eigh((patches - mean).T.cov())
+        whitening = components / (variances + 0.01).sqrt() @ components.T
+        white = (patches - mean) @ whitening
+        chosen = F.normalize(white[torch.randint(len(white), (PATCHES,), generator=source)])
+        filters = chosen @ whitening
+        both, shift = torch.cat([filters, -filters]), filters @ mean
+        self.filters_ = both.view(-1, self.shape[0], PATCH, PATCH)
+        self.bias_ = torch.cat([-shift, shift]) - (white @ chosen.T).std()
+        return self
+
+    def transform(self, rows: np.ndarray) -> np.ndarray:
+        """Return the responses, [n, 8 * PATCHES]."""
+        responses = [
+            F.adaptive_avg_pool2d(F.relu(F.conv2d(part, self.filters_, self.bias_)), 2).flatten(1)
+            for part in self._blurred(rows).split(250)
+        ]
+        return torch.cat(responses).numpy()
 
 
 def shrunk(pictures: Tensor, side: int = SIDE) -> Tensor:

@@ -8,6 +8,7 @@
 
 import copy
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,8 +92,8 @@ def check_config(config: dict) -> dict[str, Experiment]:
     found = {}
     for name, own in experiments.items():
         where = f"config.experiments.{name}"
-        if not str(name).isidentifier():
-            lines.append(f"{where}: an experiment's name must be letters, digits and _, the first no digit")
+        if not re.fullmatch(r"[a-zA-Z_][\w-]*", str(name)):
+            lines.append(f"{where}: an experiment's name must be letters, digits, - and _, the first a letter or _")
         if not isinstance(own, dict):
             lines.append(f"{where} is {own!r}: must be a mapping (section: options)")
             continue

@@ -42,19 +42,13 @@ def dataset_faults(dataset: Dataset) -> Faults:
         yield ("dataset",), f"mean and std go together, {known.channels} values each"
 
 
-def too_small(size: int, architecture: Any) -> str:
-    """Return what is wrong with pictures of so many pixels a side."""
-    groups = len(architecture.widths)
-    return (
-        f"{groups} groups that each halve the side take pictures of {architecture.smallest} pixels or more, not {size}"
-    )
-
-
-def _network(dataset: Dataset, architecture: Any) -> Faults:
-    if getattr(architecture, "name", None) == "resnet50" and DATASETS[dataset.kind].channels != 3:
-        yield ("architecture",), f"resnet50 takes pictures of 3 channels, {dataset.kind} have 1"
-    if dataset.size < architecture.smallest:
-        yield ("architecture", "widths"), too_small(dataset.size, architecture)
+def _networks(dataset: Dataset, architecture: Any, models: Sequence[Model], align: Any) -> Faults:
+    own = [((*place, "architecture"), model.architecture) for place, model in _trained(models, align)]
+    for place, network in [(("architecture",), architecture), *own]:
+        if getattr(network, "name", None) == "resnet50" and DATASETS[dataset.kind].channels != 3:
+            yield place, f"resnet50 takes pictures of 3 channels, {dataset.kind} have 1"
+        if network and dataset.size < network.smallest:
+            yield place, network.too_small(dataset.size)
 
 
 def _training(dataset: Any, train: Any) -> Faults:
@@ -98,12 +92,16 @@ def _models(models: Sequence[Model]) -> Faults:
     yield from _twice([model.label for model in models], "models")
 
 
-def _model_trainings(models: Sequence[Model], train: Any) -> Faults:
-    for number, model in enumerate(models):
+def _trained(models: Sequence[Model], align: Any) -> list[tuple[tuple, Model]]:
+    return [*((("models", number), model) for number, model in enumerate(models)), (("align", "judge"), align.judge)]
+
+
+def _trainings(models: Sequence[Model], align: Any, train: Any) -> Faults:
+    for place, model in _trained(models, align):
         for _, line in checked(Train, train.model_dump(include=set(Train.model_fields)) | model.train)[1]:
-            yield ("models", number, "train"), line
+            yield (*place, "train"), line
         if model.train and model.checkpoint:
-            yield ("models", number, "train"), "an imported model is not trained; leave it out"
+            yield (*place, "train"), "an imported model is not trained; leave it out"
 
 
 def _certified(models: Sequence[Model], certify: Any) -> Faults:
@@ -145,12 +143,22 @@ def _unprintable(values: dict[Any, float], *place: Any) -> Faults:
             yield (*place, name), f"is {value}: paths hold 6 digits; write {value:g}"
 
 
+def _judges(dataset: Any, ascend: Any, align: Any) -> Faults:
+    left = DATASETS[dataset.kind].test - ascend.images
+    if 0 < left < (taken := align.judge_fit + align.judge_held_out):
+        yield (
+            ("align",),
+            f"judge_fit {align.judge_fit} and judge_held_out {align.judge_held_out} take {taken} test images, but "
+            f"beside ascend.images, {ascend.images}, {dataset.kind} has {left}",
+        )
+
+
 def _twice(names: list[str], *place: str) -> Faults:
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield place, f"{name} stands twice"
 
 
 CHECKS: tuple[Callable[..., Faults], ...] = (
-    *(dataset_faults, _network, _training, _target_classes, _swept_class, _shown_classes, _model_trainings),
-    *(_certified, _swept, _ascended, _epsilons),
+    *(dataset_faults, _networks, _training, _target_classes, _swept_class, _shown_classes, _trainings),
+    *(_certified, _swept, _ascended, _epsilons, _judges),
 )

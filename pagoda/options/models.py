@@ -24,6 +24,10 @@ class Network(Options):
         """The side of the smallest pictures that it takes."""
         return 2 ** len(self.widths or ()) + 1
 
+    def too_small(self, size: int) -> str:
+        """Return what is wrong with pictures of `size` pixels a side, where that is below `smallest`."""
+        return f"{len(self.widths)} groups, which each halve the side, need {self.smallest} pixels a side, not {size}"
+
 
 class Factory(Options):
     """Any network that can be imported; further keys are arguments of the function that makes it."""

@@ -9,7 +9,7 @@ from pagoda.data.classes import DATASETS
 from pagoda.data.views import View
 from pagoda.maths.certification import MODES, RADII, Rule
 from pagoda.options.base import Count, Length, Options, Precision, Share, Unique, option
-from pagoda.options.models import SGD, AnyModel, Architecture, Model, Optimiser
+from pagoda.options.models import SGD, AnyModel, Architecture, Gaussian, Model, Optimiser
 
 BATCH = "noisy pictures at once"
 Classes = Annotated[
@@ -175,8 +175,12 @@ class Align(Options):
 
 
 class AlignSection(Align):
-    """Alignment, and when it says nothing."""
+    """Alignment, the judge that is trained for it, and when it says nothing."""
 
+    judge: AnyModel = option(
+        "training of the network among the judges, on judge_fit images",
+        Gaussian(objective="gaussian", sigma=0.1, train={"epochs": 60}),
+    )
     gate: float = option("split-half cosine below which N is called too small", 0.5, ge=-1, le=1)
 
 
@@ -234,8 +238,8 @@ class Experiment(Options):
 
     @cached_property
     def model_by_name(self) -> dict[str, Model]:
-        """The models by what paths call them."""
-        return {model.label: model for model in self.models}
+        """The models by what paths call them; "judge" is the network among the judges."""
+        return {model.label: model for model in self.models} | {"judge": self.align.judge}
 
     def training_of(self, model: Model) -> Train:
         """Return the options that a model is trained with: the experiment's, and what is its own."""

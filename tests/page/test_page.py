@@ -34,7 +34,7 @@ def test_every_picture_says_what_it_is(open_page, example):
                   "each of 0.2", "seed 7", "test image 1", CLASSES[0], CLASSES[1], "0123456789ab", "‖δ‖ 2.00",
                   f"{ascent.p_path[6, 1]:.3f}", f"{ascent.p_before[1]:.3f}", f"{ascent.p_after[1]:.3f}",
                   "contrastive cosine 0.123", "high-frequency fraction 0.80",
-                  f"judge: nearest neighbours “{CLASSES[1]}” → “{CLASSES[0]}”",
+                  f"judge: random patches “{CLASSES[1]}” → “{CLASSES[0]}”",
                   f"split-half cosine {ascent.split_half[1]:.2f}"):  # fmt: skip
         assert value in caption
     assert "class Gaussians" not in caption

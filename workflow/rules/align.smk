@@ -1,6 +1,7 @@
 rule align:
     input:
         model=rules.train.output.model,
+        judge="results/{experiment}/train/judge/model.safetensors",
         data=rules.fetch.output.data,
         arrays=rules.fetch.output.arrays,
         ascents=view_ascents,
@@ -25,7 +26,7 @@ rule align:
         flags=align_flags,
         code=fingerprint("steps.align"),
     shell:
-        "python -m steps.align --model {input.model:q} --data {input.data:q} --ascents {params.ascents}"
+        "python -m steps.align --model {input.model:q} --judge {input.judge:q} --data {input.data:q} --ascents {params.ascents}"
         " --out {output.table:q} {params.flags} {resources.speed} --code {params.code} --log {log:q}"
 
 

@@ -81,7 +81,9 @@ def train_flags(wildcards):
     """Return what decides a model: objective, architecture, schedule, augmentation, seed; or what is imported."""
     experiment, model = experiment_of(wildcards), model_of(wildcards)
     how = model.checkpoint or experiment.training_of(model)
+    judged = ("judge_fit", "judge_held_out") if wildcards.model == "judge" and not model.checkpoint else ()
     return flags(
+        **{name: getattr(experiment.align, name) for name in judged},
         model=model.values(leave_out=("name", "architecture", "train", "import")),
         architecture=architecture_of(wildcards),
         **how.values(),
@@ -116,7 +118,7 @@ def ascend_flags(wildcards):
 def align_flags(wildcards):
     """Return what decides the measures of a view: draws of a gradient, the judges' pictures, seed."""
     return flags(
-        sigma=number_of(wildcards, "sigma", zero=True), **experiment_of(wildcards).align.values(leave_out=("gate",))
+        sigma=number_of(wildcards, "sigma", zero=True), **experiment_of(wildcards).align.values(leave_out=("gate", "judge"))
     )
 
 

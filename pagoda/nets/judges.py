@@ -23,6 +23,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pagoda.memory import MicroBatch, in_parts
+
 SIDE = 32
 """Pictures of more pixels a side are shrunk to it before all but the net judge them."""
 COMPONENTS = 64  # principal components, at most
@@ -41,8 +43,8 @@ class Judges:
         if name != "net":
             return self.fitted[name].predict(shrunk(pictures).flatten(1).numpy())
         with torch.inference_mode():
-            logits = [self.net(part.to(self.net.mean.device)) for part in pictures.split(250)]
-        return torch.cat(logits).argmax(dim=1).cpu().numpy()
+            logits = in_parts(self.net, MicroBatch("judge", 256))(pictures.to(self.net.mean.device))
+        return logits.argmax(dim=1).cpu().numpy()
 
 
 def fit_judges(pictures: Tensor, labels: Tensor, seed: int) -> dict[str, Pipeline]:

@@ -155,4 +155,5 @@ def test_ascents_and_their_measures_are_those_of_a_smaller_batch(model, judge, d
         ascend.run(asked)
         align.run(measured)
     assert [file.read_bytes() for file in files] == expected
-    assert len(re.findall(r"goes on with 20 \(speed", caplog.text)) == 2
+    halved = re.findall(r"py:\d+ (\w+).* goes on with (\d+) ", caplog.text)
+    assert [halved[k] for k in (1, 5, 7)] == [("ascend", "20"), ("judge", "16"), ("align", "20")]

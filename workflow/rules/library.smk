@@ -15,6 +15,8 @@ sys.path.insert(0, str(ROOT))
 os.environ |= {
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
     "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    # Huge pages: steps on a CPU make and drop large tensors all the time, and page faults would take a third of it.
+    "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
 }
 
 from pagoda.errors import BadInput

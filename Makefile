@@ -66,6 +66,7 @@ test: .venv/installed-test slurm-packages browser-package
 
 bench: .venv/installed-test .venv/bench slurm-packages
 	$(BIN)/python -m tests.bench.speed
+	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(BIN)/python -m tests.bench.accuracy # as the pipeline runs the steps
 	$(BIN)/python -m tests.bench.scale
 	$(BIN)/python -m tests.bench.certification
 	$(BIN)/python workflow/executor/tests/bench.py

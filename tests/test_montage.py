@@ -114,7 +114,7 @@ def test_ascents_of_a_model_are_shown_pixel_by_pixel(model, dataset, tmp_path):
     assert_table([[place(canvas, p, scale) for p in row] for row in (ascent.source, ascent.end)])
 
 
-@pytest.mark.parametrize(("kind", "blocks"), [("headline", 1), ("eps", 3)])
+@pytest.mark.parametrize(("kind", "blocks"), [("headline", 3), ("controls", 1), ("eps", 3)])
 def test_views_are_rows_and_classes_columns_below_their_sources(table, write, tmp_path, kind, blocks):
     out = tmp_path / "m.png"
     montage.run(montage.Config(kind=kind, ascents=write(table), out=out))
@@ -136,7 +136,7 @@ def test_a_class_montage_shows_the_first_sources_at_every_epsilon(write, tmp_pat
 def test_verdicts_count_the_judges_that_judge(table, write, tmp_path):
     measures(table, tmp_path / "align.csv")
     config = montage.Config(
-        kind="headline", ascents=write(table), out=tmp_path / "m.png", measures=(tmp_path / "align.csv",)
+        kind="controls", ascents=write(table), out=tmp_path / "m.png", measures=(tmp_path / "align.csv",)
     )
     made = montage.run(config)
     assert [row.right for row in made.rows] == [None, ["1/3", "2/3"], ["2/3", "2/3"]]

@@ -185,6 +185,13 @@ def test_what_is_written_out_and_what_is_left_out_are_the_same():
     assert check_config(changed("certify.alpha", 0.001)) == check_config(changed("threads", 1)) == check_config(CONFIG)
 
 
+def test_the_headline_is_the_first_unsmoothed_view_and_the_first_smoothed_by_the_noise_of_its_training():
+    digits = check_config(CONFIG)["digits"]
+    assert digits.headline_views == (View("standard", 0), View("gaussian-0.5", 0.5))
+    lone = changed("ascend.views", [{"model": "standard", "sigma": 0.5}, {"model": "standard", "sigma": 0}])
+    assert check_config(lone)["digits"].headline_views == (View("standard", 0.5), View("standard", 0))
+
+
 def test_models_are_named_by_objective_and_value_or_as_they_say():
     config = changed("models.5.name", "deep")
     config["defaults"]["ascend"]["views"][5]["model"] = "smoothadv-0.5-deep"

@@ -1,7 +1,8 @@
 """The montages: which picture of which ascent stands where.
 
-headline   rows: the first source, then each view; columns: target classes; one epsilon
-eps        the same for several sources, one block below the other
+headline   rows: several sources, each with its views below; columns: target classes; one epsilon
+controls   the same for the first source
+eps        the same as the headline
 class      rows: sources, then each view at each epsilon; columns: sources; one target class
 ladder     rows: views, below each the change, amplified; columns: epsilons; the first source, one target class
 sweep      rows: sigmas; columns: N, noise draws a step; the first source, one target class
@@ -23,7 +24,7 @@ from pagoda.figures.captions import about_notes, at, made_by
 from pagoda.figures.grid import GAP, Row
 from pagoda.figures.style import view_colour
 
-BLOCKS = 3  # how many sources the eps montage shows
+BLOCKS = 3  # how many sources the headline and the eps montage show
 SOURCES = 8  # how many sources the class montage shows at most
 AMPLIFIED = 5  # by how much the ladder amplifies a change
 PANEL = 3  # how many views of the ladder stand below each other, before the next stand beside them
@@ -151,7 +152,8 @@ def synthesis(ascents: list[Ascent], verdicts: Rows) -> Montage:
 
 
 DESIGNS = {
-    "headline": partial(by_target, blocks=1),
+    "headline": partial(by_target, blocks=BLOCKS),
+    "controls": partial(by_target, blocks=1),
     "eps": partial(by_target, blocks=BLOCKS),
     "class": by_source,
     "ladder": ladder,

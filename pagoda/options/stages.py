@@ -227,6 +227,18 @@ class Experiment(Options):
         return tuple(view.view for view in self.ascend.views)
 
     @cached_property
+    def headline_views(self) -> tuple[View, ...]:
+        """The contrast: the first unsmoothed view, and the first smoothed by the noise of its model's training.
+
+        Both start from images; where one is missing, all views that do.
+        """
+        views = tuple(view for view in self.views if view.start == "images")
+        unsmoothed = [view for view in views if not view.sigma]
+        noise = {name: getattr(model, "sigma", None) for name, model in self.model_by_name.items()}
+        trained = [view for view in views if view.sigma and view.sigma == noise.get(view.model)]
+        return (unsmoothed[0], trained[0]) if unsmoothed and trained else views
+
+    @cached_property
     def certified(self) -> tuple[View, ...]:
         """What is certified: each model trained under noise at its sigma, then `certify.also`; none twice."""
         own = [

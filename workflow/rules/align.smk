@@ -32,8 +32,8 @@ rule align:
 
 rule align_summary:
     input:
-        tables=lambda wildcards: alignments(wildcards, "csv", start=None),
-        facts=lambda wildcards: alignments(wildcards, "json", start=None),
+        tables=lambda wildcards: alignments(wildcards, "csv", views_of(wildcards, start=None)),
+        facts=lambda wildcards: alignments(wildcards, "json", views_of(wildcards, start=None)),
     output:
         table="results/{experiment}/align/summary.csv",
         page=report(

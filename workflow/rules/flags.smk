@@ -118,7 +118,8 @@ def ascend_flags(wildcards):
 def align_flags(wildcards):
     """Return what decides the measures of a view: draws of a gradient, the judges' pictures, seed."""
     return flags(
-        sigma=number_of(wildcards, "sigma", zero=True), **experiment_of(wildcards).align.values(leave_out=("gate", "judge"))
+        sigma=number_of(wildcards, "sigma", zero=True),
+        **experiment_of(wildcards).align.values(leave_out=("gate", "judge")),
     )
 
 

@@ -1,7 +1,7 @@
 rule gallery:
     input:
         ascents=page_ascents,
-        measures=lambda wildcards: alignments(wildcards, "csv", start=None),
+        measures=lambda wildcards: alignments(wildcards, "csv", views_of(wildcards, start=None)),
         summary=rules.align_summary.output.table,
         certified=certified_table,
     output:

@@ -7,8 +7,7 @@ for kind, montage in MONTAGES.items():
             f"montage_{kind}"
         input:
             ascents=montage.ascents,
-            # The headline's corners say what the judges see.
-            measures=lambda wildcards, kind=kind: alignments(wildcards, "csv") if kind == "headline" else [],
+            measures=lambda wildcards, montage=montage: alignments(wildcards, "csv", montage.judged(wildcards)),
         output:
             report(
                 f"results/{{experiment}}/montage/{montage.path}.{{format}}",
@@ -34,7 +33,7 @@ for kind, montage in MONTAGES.items():
 
 rule gradients:
     input:
-        lambda wildcards: alignments(wildcards, "npz"),
+        lambda wildcards: alignments(wildcards, "npz", views_of(wildcards)),
     output:
         report(
             "results/{experiment}/gradients.{format}",

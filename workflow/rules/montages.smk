@@ -15,6 +15,13 @@ def shown_ascents(wildcards, every_epsilon=False, start=True):
     return ascents(wildcards, radii, classes, views_of(wildcards, start))
 
 
+def headline_ascents(wildcards):
+    """Return the ascents of the headline's views, towards every class shown."""
+    experiment = experiment_of(wildcards)
+    radii = [experiment.headline_epsilon]
+    return ascents(wildcards, radii, shown_of(wildcards.experiment), experiment.headline_views)
+
+
 def climbing_ascents(wildcards):
     """Return the ascents of the class that a path names, at every epsilon."""
     return shown_ascents(wildcards, every_epsilon=True)
@@ -43,7 +50,7 @@ def synthesis_ascents(wildcards):
 class Montage(NamedTuple):
     """A figure of ascents: its path, what it shows, what the report calls it, and which ones an experiment has.
 
-    `of` gives values of the path's wildcard, from the experiment and its classes shown, as paths hold them; [""] where
+    `judged` are the views whose verdicts stand in its corners. `of` gives values of the path's wildcard, from the experiment and its classes shown, as paths hold them; [""] where
     the path has none.
     """
 
@@ -54,9 +61,18 @@ class Montage(NamedTuple):
 
     of: Callable
 
+    judged: Callable = lambda wildcards: []
+
 
 MONTAGES = {
-    "headline": Montage("headline", shown_ascents, {"figure": "headline"}, lambda *_: [""]),
+    "headline": Montage(
+        "headline",
+        headline_ascents,
+        {"figure": "headline"},
+        lambda *_: [""],
+        judged=lambda wildcards: experiment_of(wildcards).headline_views,
+    ),
+    "controls": Montage("controls", shown_ascents, {"figure": "every view"}, lambda *_: [""], judged=views_of),
     "eps": Montage(
         "eps={eps}",
         shown_ascents,

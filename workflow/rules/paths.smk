@@ -66,9 +66,9 @@ def view_ascents(wildcards):
     return ascents(wildcards, experiment_of(wildcards).ascend.epsilon, classes_of(wildcards.experiment), [view])
 
 
-def alignments(wildcards, suffix, start=True):
+def alignments(wildcards, suffix, views):
     """Return the measures (csv) of views, what tells how they were made (json), or their gradients (npz)."""
-    return [f"results/{wildcards.experiment}/align/{view.path}.{suffix}" for view in views_of(wildcards, start)]
+    return [f"results/{wildcards.experiment}/align/{view.path}.{suffix}" for view in views]
 
 
 def page_ascents(wildcards):

@@ -108,19 +108,17 @@ def _attack(
     return attacked
 
 
-def _like(x: Tensor, count: int) -> Tensor:
-    """Return an empty tensor of `count` pictures like those of `x`, in the same memory format: draws follow that."""
-    last = not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if last else torch.contiguous_format
-    return torch.empty((count, *x.shape[1:]), dtype=x.dtype, device=x.device, memory_format=layout)
+def _empty(x: Tensor, *count: int) -> Tensor:
+    """Return an empty tensor of so many pictures like `x`'s: contiguous, as others are filled ten times slower."""
+    return torch.empty(*count, *x.shape[1:], dtype=x.dtype, device=x.device)
 
 
 def _draw_gaussian(objective, x, count, source):
-    return (_like(x, count).normal_(0, objective.sigma, generator=source),)
+    return (_empty(x, count).normal_(0, objective.sigma, generator=source),)
 
 
 def _draw_start(objective, x, count, source):
-    direction = _like(x, count).normal_(generator=source)
+    direction = _empty(x, count).normal_(generator=source)
     return direction, torch.rand(count, 1, 1, 1, generator=source, device=x.device)
 
 
@@ -130,8 +128,7 @@ def _adversarial(objective, classifier, x, y, direction, length):
 
 
 def _draw_several(objective, x, count, source):
-    noise = torch.empty(count, objective.draws, *x.shape[1:], device=x.device)
-    return (noise.normal_(0, objective.sigma, generator=source),)
+    return (_empty(x, count, objective.draws).normal_(0, objective.sigma, generator=source),)
 
 
 def _smoothadv(objective, classifier, x, y, noise):

@@ -48,7 +48,7 @@ class Muon(Optimizer):
     def step(self) -> None:
         """Take one step."""
         for group in self.param_groups:
-            for weight in group["params"]:
+            for weight in (one for one in group["params"] if one.grad is not None):
                 momentum = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(weight))
                 momentum.mul_(group["momentum"]).add_(weight.grad)
                 ahead = weight.grad + group["momentum"] * momentum  # Nesterov's

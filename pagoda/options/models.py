@@ -123,6 +123,7 @@ class Adversarial(Model):
     epsilon: Length = option("radius of the attack")
     attack_steps: Count = option("steps of the attack")
     attack_step: Length = option("length of a step, L2")
+    warmup: int = option("epochs over which epsilon and step grow", 0, ge=0)
 
 
 class SmoothAdv(Model):

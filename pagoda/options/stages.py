@@ -179,7 +179,7 @@ class AlignSection(Align):
 
     judge: AnyModel = option(
         "training of the network among the judges, on judge_fit images",
-        Gaussian(objective="gaussian", sigma=0.1, train={"epochs": 60}),
+        Gaussian(objective="gaussian", sigma=0.1, train={"epochs": 40}),
     )
     gate: float = option("split-half cosine below which N is called too small", 0.5, ge=-1, le=1)
 

@@ -88,7 +88,7 @@ def _run(config: Config, group: Group) -> dict:
     checkpoint = config.out.with_name("checkpoints") / f"{named}.checkpoint"
     training.restore(checkpoint)
     if not training.done:
-        training.whiten(pictures.images(pictures.every(2_000_000 // pictures.description.size**2)))
+        training.whiten(pictures.images(pictures.every(max(1, 2_000_000 // size**2))))
     else:
         logger.info("%s: goes on from step %d, %.0f s in", label, training.done, training.seconds)
     _fit(config, training, pictures, checkpoint)

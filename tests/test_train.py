@@ -151,6 +151,10 @@ def test_bfloat16_trains_too(dataset, tmp_path):
             {"optimiser": {"name": "sgd", "learning_rate": 1e12}},
             "the loss is (nan|inf) in epoch .*learning_rate 1e\\+12 is too high",
         ),
+        (
+            {"optimiser": {"name": "muon", "others": 1e30}},
+            "the loss is (nan|inf) in epoch 1: learning_rate 0.24 or others 1e\\+30 is too high",
+        ),
     ],
 )
 def test_what_makes_no_training_is_refused(dataset, tmp_path, changes, said):

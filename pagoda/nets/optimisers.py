@@ -16,6 +16,8 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from pagoda.errors import BadInput
 
+RATES = ("learning_rate", "others")
+"""Values of optimisers that can be too high."""
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of Jordan 2024: the quintic whose slope at 0 is largest while singular values end near 1."""
 

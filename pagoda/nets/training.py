@@ -22,7 +22,7 @@ from pagoda.nets.architectures import build_seeded
 from pagoda.nets.group import ALONE, Group
 from pagoda.nets.model import BaseClassifier, Identity
 from pagoda.nets.objectives import Objective
-from pagoda.nets.optimisers import make
+from pagoda.nets.optimisers import RATES, make
 
 KINDS = ("optimiser", "schedule")
 COUNTERS = ("done", "seconds", "history", "totals")
@@ -66,7 +66,7 @@ class Training:
 
         """
         self.identity, self.device, self.steps_an_epoch, self.label = identity, device, steps_an_epoch, label
-        self.total, self.peak = epochs * steps_an_epoch, optimiser["learning_rate"]
+        self.total, self.optimiser = epochs * steps_an_epoch, optimiser
         self.group, self.micro_batch = group, identity.micro_batch or batch
         for name, size in (("batch", batch), ("micro_batch", self.micro_batch)):
             if size % group.of:
@@ -206,7 +206,8 @@ class Training:
         self.totals.zero_()
         epoch = self.done // self.steps_an_epoch
         if not math.isfinite(loss):
-            raise BadInput(f"the loss is {loss} in epoch {epoch}: learning_rate {self.peak:g} is too high")
+            rates = (f"{name} {self.optimiser[name]:g}" for name in RATES if name in self.optimiser)
+            raise BadInput(f"the loss is {loss} in epoch {epoch}: {' or '.join(rates)} is too high")
         row = {"epoch": epoch, "learning_rate": self.optimisers[0][1].get_last_lr()[0], "loss": loss / count}
         self.history.append(row | {"accuracy": hits / count, "seconds": round(self.seconds, 3)})
         return self.history[-1]

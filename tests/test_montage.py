@@ -124,6 +124,14 @@ def test_views_are_rows_and_classes_columns_below_their_sources(table, write, tm
     assert_table([[place(canvas, picture, scale) for picture in row] for row in rows])
 
 
+def test_blocks_start_from_sources_of_different_classes(table, tmp_path):
+    label = np.array([4, 4, 1, 4, 2, 1] + [0] * (len(table[0].label) - 6))
+    made = designs.by_target([replace(ascent, label=label) for ascent in table], {}, blocks=5)
+    assert [row.left[0] for row in made.rows[::3]] == ["4", "1", "2", "0", "4"]
+    for row, place in zip(made.rows[1::3], (0, 2, 4, 6, 1), strict=True):
+        assert np.array_equal(row.pictures[1], table[1].end[place])
+
+
 def test_a_class_montage_shows_the_first_sources_at_every_epsilon(write, tmp_path):
     ascents = [invented(k, epsilon=e, **view) for k, (view, e) in enumerate(itertools.product(VIEWS, (2.0, 4.0)))]
     made = montage.run(montage.Config(kind="class", ascents=write(ascents), out=tmp_path / "m.png"))

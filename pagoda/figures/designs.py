@@ -66,7 +66,7 @@ def tabulate(ascents: list[Ascent], column: str, words: str) -> tuple[dict[View,
 
 
 def by_target(ascents: list[Ascent], verdicts: Rows, blocks: int) -> Montage:
-    """Return rows (source, then each view) for each of the first `blocks` sources; columns are target classes."""
+    """Return rows (source, then each view) for `blocks` sources of different classes; columns are target classes."""
     same(ascents, "epsilon", "an epsilon")
     lines, columns = tabulate(ascents, "target", "classes")
     sources = next(iter(lines.values()))
@@ -74,10 +74,13 @@ def by_target(ascents: list[Ascent], verdicts: Rows, blocks: int) -> Montage:
         for one, other in zip(sources, line, strict=True):
             from_the_same([one, other])
     rows = []
-    for k in range(min(blocks, *(len(ascent.source) for ascent in ascents))):
-        pictures, labels = [a.source[k] for a in sources], [_label(a, k) for a in sources]
-        rows.append(Row("source", pictures, labels, space=4 * GAP if k else 0))
-        rows += [_ends(view.label, [(a, k) for a in line], verdicts) for view, line in lines.items()]
+    orders = [_varied(ascent)[:blocks] for ascent in sources]
+    for places in zip(*orders, strict=False):  # places of the sources, one a column
+        pictures, labels = zip(
+            *((a.source[k], _label(a, k)) for a, k in zip(sources, places, strict=True)), strict=True
+        )
+        rows.append(Row("source", list(pictures), list(labels), space=4 * GAP if rows else 0))
+        rows += [_ends(view.label, list(zip(line, places, strict=True)), verdicts) for view, line in lines.items()]
     return Montage(rows, columns, f"Ascent towards each class, {at(ascents[0])}", _text(ascents, verdicts))
 
 
@@ -161,6 +164,12 @@ DESIGNS = {
     "synthesis": synthesis,
 }
 """By kind: what makes a `Montage` of ascents and verdicts."""
+
+
+def _varied(ascent: Ascent) -> list[int]:
+    """Return the places of an ascent's sources: the first of each class, then the others."""
+    firsts = np.sort(np.unique(ascent.label, return_index=True)[1]).tolist()
+    return [*firsts, *(k for k in range(len(ascent.label)) if k not in firsts)]
 
 
 def amplified(source: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -52,7 +52,13 @@ LARGE = {
         "frames": 2,
         "batch": 2,
     },
-    "align": {"draws": 2, "judge_fit": 6, "judge_held_out": 2, "batch": 2},
+    "align": {
+        "draws": 2,
+        "judge_fit": 6,
+        "judge_held_out": 2,
+        "batch": 2,
+        "judge": {"objective": "standard", "architecture": {"name": "airbench", "widths": [4, 4]}},
+    },
     "montage": {"headline_epsilon": 20},
 }  # fmt: skip
 

@@ -61,6 +61,7 @@ def test_it_reads_a_plan_and_benchmark_files(tmp_path):
     for rule, model, seconds in (
         ("train", "standard", 60),
         ("train", "gaussian-0.25", 120),
+        ("train", "judge", 30),
         ("ascend", "standard", 10),
     ):
         path = project / "results" / "tiny" / "benchmarks" / rule / f"{model}.tsv"
@@ -68,7 +69,7 @@ def test_it_reads_a_plan_and_benchmark_files(tmp_path):
         path.write_text(f"s\th:m:s\n{seconds}\t0\n")
     done = subprocess.run([*command, "--gpus", "1", "100"], cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    # Two trainings, two classes from each model; then the longest chain.
-    assert "6 submissions that take a GPU, 3.67 min of work" in done.stdout
+    # Three trainings, two classes from each model; then the longest chain.
+    assert "7 submissions that take a GPU, 4.17 min of work" in done.stdout
     assert "2.17 min" in done.stdout.splitlines()[-1]
     assert "train gaussian-0.25 2 min, ascend gaussian-0.25 10 s" in done.stdout.splitlines()[-1]

@@ -71,7 +71,10 @@ class CifarResNet(nn.Module):
 
 
 class Group(nn.Module):
-    """Two 3 x 3 convolutions, each with a batch norm and hardswish; a max pool after the first halves the side."""
+    """Two 3 x 3 convolutions, each with a batch norm and hardswish; a max pool after the first halves the side.
+
+    Not GELU: on a CPU, PyTorch rounds it otherwise where a tensor ends, and company in a batch would change a logit.
+    """
 
     def __init__(self, inputs: int, outputs: int):
         """Take `inputs` channels to `outputs`. Filters start as the identity, as far as there are inputs."""

@@ -104,10 +104,9 @@ def main() -> int:
         rows.append((who, f"{hits / n:.3f}", f"{low:.3f}", f"{high:.3f}", n, f"{seconds:.0f}"))
         print(f"{who:<30} accuracy under σ = {SIGMA}: {hits / n:.3f} [{low:.3f}, {high:.3f}], n = {n}; {seconds:.0f} s")
     (plain_hits, plain_seconds), (our_hits, our_seconds) = found.values()
-    said = f"at least {plain_seconds / our_seconds:.1f} times as fast"
-    print(
-        f"ours is {said if our_hits >= plain_hits else 'less accurate'} (target 4); {device.type}, {torch.get_num_threads()} threads"
-    )
+    faster = f"at least {plain_seconds / our_seconds:.1f} times as fast"
+    said = faster if our_hits >= plain_hits else "less accurate"
+    print(f"ours is {said} (target 4); {device.type}, {torch.get_num_threads()} threads")
     path = ROOT / "results" / "bench" / "accuracy.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -102,6 +102,7 @@ def test_the_config_that_we_ship_is_valid_and_repeats_no_default():
         ("certify.n", 10.5, r"certify\.n is 10\.5: must be an integer"),
         ("architecture.name", "vgg", r"architecture\.name is 'vgg': must be one of airbench, resnet18, resnet20"),
         ("architecture.widths", [4] * 4, r"architecture: 4 groups, .* need 17 pixels a side, not 16"),
+        ("ascend.images", 400, r"align: judge_fit 200 .* but beside ascend\.images, 400, digits has 0"),
         ("align.judge_fit", 340, r"align: judge_fit 340 and judge_held_out 59 take 399 test .*, 16, digits has 343"),
         (
             "align.judge",

@@ -6,7 +6,7 @@ patches  ridge regression on the responses of blurred pictures to random patches
 qda      quadratic discriminant: a Gaussian a class, on principal components
 
 An ordinary network would be no judge: features that people do not see transfer between networks (Ilyas et al. 2019,
-arXiv 1905.02175), but those that grain carries are lost in noise. The others are scikit-learn's. What people call them
+arXiv 1905.02175), but noise drowns most of what grain carries. The others are scikit-learn's. What people call them
 stands in pagoda/data/registry.py.
 """
 
@@ -108,8 +108,8 @@ class Patches(TransformerMixin, BaseEstimator):
         return torch.cat(responses).numpy()
 
 
-def shrunk(pictures: Tensor, side: int = SIDE) -> Tensor:
-    """Return pictures, [B, C, H, W], at `side` pixels a side (means over areas), unless they are as small already."""
-    if max(pictures.shape[2:]) <= side:
+def shrunk(pictures: Tensor) -> Tensor:
+    """Return pictures, [B, C, H, W], at SIDE pixels a side (means over areas), unless they are as small already."""
+    if max(pictures.shape[2:]) <= SIDE:
         return pictures
-    return F.interpolate(pictures, size=(side, side), mode="area")
+    return F.interpolate(pictures, size=(SIDE, SIDE), mode="area")

@@ -144,8 +144,8 @@ def _unprintable(values: dict[Any, float], *place: Any) -> Faults:
 
 
 def _judges(dataset: Any, ascend: Any, align: Any) -> Faults:
-    left = DATASETS[dataset.kind].test - ascend.images
-    if 0 < left < (taken := align.judge_fit + align.judge_held_out):
+    known, taken = DATASETS[dataset.kind].test, align.judge_fit + align.judge_held_out
+    if known and (left := max(0, known - ascend.images)) < taken:
         yield (
             ("align",),
             f"judge_fit {align.judge_fit} and judge_held_out {align.judge_held_out} take {taken} test images, but "

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from pagoda.data.ascents import read_ascent
 from pagoda.data.dataset import Split
 from pagoda.data.tables import FORMAT
 from pagoda.device import pick_device
+from pagoda.errors import BadInput
 from pagoda.files import replacing, write_json, write_text
 from pagoda.log import Progress
 from pagoda.memory import MicroBatch
@@ -28,8 +30,12 @@ class Config(Align):
 
     model: Path = option("model.safetensors that the train step wrote")
     judge: Path = option("model.safetensors of the judge that the train step trained with judge_fit")
+    reference: Path = option("model.safetensors of the Bayes classifier that the fit_bayes step fitted with judge_fit")
     data: Path = option("dataset.json that the fetch step wrote")
     ascents: tuple[Path, ...] = option("files that the ascend step wrote, of one view", min_length=1)
+    blur_to: tuple[Path, ...] = option(
+        "gradients (.npz) of another view, whose spectrum these get as a control", (), max_length=1
+    )
     out: Path = option("where the table (.csv) goes; .json and .npz go beside it")
     sigma: float = option("standard deviation of the smoothing noise; 0: unsmoothed", ge=0)
 
@@ -41,15 +47,22 @@ def run(config: Config) -> pd.DataFrame:
     check_fits(config.model, model.identity, config.data, test.description)
     sources = read_view_sources(config.ascents, model.hash, config.sigma)
     net = load_model(config.judge, model.classifier.mean.device)
-    check_fits(config.judge, net.identity, config.data, test.description)
+    reference = load_model(config.reference, model.classifier.mean.device)
+    for path, one in ((config.judge, net), (config.reference, reference)):
+        check_fits(path, one.identity, config.data, test.description)
+    if reference.identity.objective["name"] != "bayes":
+        raise BadInput(f"{config.reference} is no Bayes classifier: the fit_bayes step makes one")
     judges, accuracies = judges_of(
         net, test, sources, fit=config.judge_fit, held_out=config.judge_held_out, seed=config.seed
     )
+    spectrum = _spectrum(config.blur_to[0]) if config.blur_to else None
     first = sources.settings
     label = f"align {first.view.label}"
 
     def measured(batch: int) -> tuple[list[dict], Gradients]:
-        gradients = Gradients(model, train, sources, draws=config.draws, batch=batch, seed=config.seed)
+        gradients = Gradients(
+            model, reference, train, sources, draws=config.draws, batch=batch, seed=config.seed, spectrum=spectrum
+        )
         rows = []
         progress = Progress(label, len(config.ascents), "ascents")
         for path in config.ascents:  # one in memory at a time
@@ -70,11 +83,21 @@ def run(config: Config) -> pd.DataFrame:
         "objective": first.objective,
         "judges": accuracies,
         "judge_hash": net.hash,
+        "reference_hash": reference.hash,
+        "reference_sigma": gradients.gaussians.sigma,
         "data": first.data,
     }
     facts |= {"code": fingerprint("steps.align")}
     write_json(config.out.with_suffix(".json"), facts)
     return table
+
+
+def _spectrum(path: Path) -> torch.Tensor:
+    try:
+        with np.load(path) as kept:
+            return torch.from_numpy(kept["spectrum"])
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput(f"{path} holds no gradients that the align step wrote: {error}") from None
 
 
 if __name__ == "__main__":

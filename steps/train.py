@@ -23,6 +23,7 @@ import torch
 
 from pagoda.data.batches import Augmentation, epoch_order, stream
 from pagoda.data.dataset import Split
+from pagoda.data.means import made_from_and_tested_on
 from pagoda.device import pick_device, pick_precision
 from pagoda.errors import BadInput
 from pagoda.files import write_json, write_text
@@ -31,21 +32,19 @@ from pagoda.nets.evaluation import accuracies
 from pagoda.nets.group import Group, joined
 from pagoda.nets.model import Identity, save_model
 from pagoda.nets.training import Training
-from pagoda.options import AnyModel, Architecture, Train, option
+from pagoda.options import AnyModel, Architecture, JudgePictures, Train, option
 from pagoda.run.command import main
 from pagoda.run.fingerprint import factory_fingerprint, fingerprint
 from pagoda.run.lock import sole_writer
 
 
-class Config(Train):
+class Config(Train, JudgePictures):
     """Train a base classifier."""
 
     data: Path = option("dataset.json that the fetch step wrote")
     out: Path = option("where model.safetensors goes; history.csv and summary.json go beside it")
     architecture: Architecture = option("as in config.yaml: {name: airbench, widths: [64, 128, 256]}")
     model: AnyModel = option("as in config.yaml: {objective: gaussian, sigma: 0.5}")
-    judge_fit: int = option("train a judge, on the last so many test images (0: on the training images)", 0, ge=0)
-    judge_held_out: int = option("test the judge on so many test images before those", 0, ge=0)
 
 
 def run(config: Config) -> dict:
@@ -56,7 +55,7 @@ def run(config: Config) -> dict:
 
 def _run(config: Config, group: Group) -> dict:
     device, label = pick_device(), f"train {config.out.parent.name}"
-    pictures, tested = _pictures(config)
+    pictures, tested = made_from_and_tested_on(config.data, config.judge_fit, config.judge_held_out)
     if (size := pictures.description.size) < config.architecture.smallest:
         raise BadInput(f"architecture: {config.architecture.too_small(size)}")
     architecture = config.architecture.values()
@@ -103,17 +102,6 @@ def _run(config: Config, group: Group) -> dict:
             other.unlink()
     logger.info("%s: %s", label, ", ".join(f"{k} {v:.3f}" for k, v in summary.items() if k.endswith("accuracy")))
     return summary
-
-
-def _pictures(config: Config) -> tuple[Split, Split]:
-    """Return what is trained on, and what the network is tested on: for a judge, parts of the test images."""
-    test, fit, held_out = Split(config.data, "test"), config.judge_fit, config.judge_held_out
-    if not fit:
-        return Split(config.data, "train"), test
-    if not 0 < held_out <= (left := len(test) - fit):
-        raise BadInput(f"judge_fit is {fit} and judge_held_out {held_out}: of {len(test)} test images {left} are left")
-    parts = slice(left, None), slice(left - held_out, left)
-    return tuple(Split(config.data, "test", part) for part in parts)
 
 
 def _fit(config: Config, training: Training, pictures: Split, checkpoint: Path) -> None:

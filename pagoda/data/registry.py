@@ -36,7 +36,8 @@ JUDGES = (
 class Measure:
     """A measure: its column, what people call it, what it means, and the sign of the better direction (0: neither).
 
-    `of` says what it is taken of: the gradient of the score of the "target" or of the image's "own" class, the
+    `of` says what it is taken of: the gradient of the score of the "target" (and "bayes", its cosines with those of the
+    Bayes classifier) or of the image's "own" class (and "tangent", its part along that class's components), the
     "change", a "judge", or the "ascent" itself, whose file has it. `short` heads its panel in the figure, and
     `reference` is the value marked there: what chance, or white noise, would have; None for no fixed one. `digits` are
     the decimals that the page shows of one picture's.
@@ -64,7 +65,11 @@ class Measure:
     @property
     def gate(self) -> str | None:
         """The column of the split-half cosine below which it says nothing, because N is too small; None: of none."""
-        return {"target": "split_half", "own": "own_split_half"}.get(self.of)
+        return {
+            "target": "split_half",
+            "bayes": "split_half",
+            **dict.fromkeys(("own", "tangent"), "own_split_half"),
+        }.get(self.of)
 
     @property
     def judge(self) -> str | None:
@@ -84,6 +89,25 @@ MEASURES = (
         "cosine of the gradient with the direction to the target class's mean, less that of other classes",
         short="contrastive cosine",
         digits=3,
+    ),
+    Measure(
+        *("bayes", "Bayes contrast", 1, "bayes"),
+        "cosine of the gradient with that of the Bayes classifier (a Gaussian a class, under as much noise) towards "
+        "the target, less that towards other classes",
+        short="Bayes contrast",
+        digits=3,
+    ),
+    Measure(
+        *("bayes_match", "best-matching share", 1, "bayes"),
+        "how often the gradient agrees best, of all classes', with the target's gradient of the Bayes classifier",
+        short="best match",
+        reference=None,
+    ),
+    Measure(
+        *("tangent", "tangent share", 1, "tangent"),
+        "share of the power of the own class's gradient along the components that hold 90 % of the class's variance",
+        short="tangent share",
+        reference=None,
     ),
     Measure(
         *("saliency", "saliency cosine", 1, "own"),
@@ -109,6 +133,12 @@ OTHERS = (
     Measure(
         *("own_split_half", "split-half cosine, own class", 0, "own"),
         "the same of the gradient of the image's own class",
+    ),
+    Measure(
+        *("bayes_blurred", "Bayes contrast, blurred", 0, "bayes"),
+        "Bayes contrast once the gradient has the radial spectrum of the headline's smoothed view: a control, for the "
+        "unsmoothed view beside it",
+        digits=3,
     ),
     Measure("p_before", "p̄ₜ before", 0, "ascent", "score of the target class at the source, the model's own"),
     Measure("p_after", "p̄ₜ after", 0, "ascent", "score of the target class at the end, the model's own"),

@@ -145,7 +145,18 @@ class Summary:
         header = ["second minus first", *(f"{before.view.label} → {after.view.label}" for before, after in pairs)]
         text = "The hypothesis changes training and smoothing at once. One at a time, over the images of both views, "
         text += "with 95 % intervals each:"
-        return ["## Controls", text, _table(header, rows)]
+        return ["## Controls", text, _table(header, rows), *self._blurred()]
+
+    def _blurred(self) -> list[str]:
+        """Return what is left of the difference in Bayes contrast where both views have one spectrum, in words."""
+        said = []
+        for standard in self._of("standard", smoothed=False):
+            blurred = standard.by_image(self.epsilon).bayes_blurred
+            for smoothed in self._of("gaussian", smoothed=True) if blurred.notna().any() else ():
+                left = mean_interval((smoothed.by_image(self.epsilon).bayes - blurred).to_numpy(float))
+                said.append(f"- {standard.view.label}, blurred → {smoothed.view.label}: {_said(left)}")
+        text = "Is it a matter of frequencies alone? The Bayes contrast, where the standard net's gradients got the "
+        return [text + "radial spectrum of the headline's smoothed view:", "\n".join(said)] if said else []
 
     def _difference(
         self, before: Alignment, after: Alignment, measure: Measure, coverage: float = 0.95

@@ -2,8 +2,11 @@
 
 Images are float tensors [B, C, H, W]; every measure is [B], and NaN where it is undefined (a direction of length 0).
 What a measure takes follows from what it is of (see pagoda/data/registry.py): a gradient towards the target, x, the
-classes' means and the target; a gradient of the own class and x; or a change.
+classes' means and the target; cosines with the Bayes gradients and the target; a gradient of the own class and x; or a
+change.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -31,8 +34,18 @@ def contrastive_cosine(gradient: Tensor, x: Tensor, means: Tensor, target: Tenso
         cosines[k] = cosine(gradient[k].expand_as(towards), towards)
         cosines[k, norms(towards) == 0] = torch.nan
     cosines[norms(gradient) == 0] = torch.nan
-    own = torch.nn.functional.one_hot(target, count).bool()
+    return contrast(cosines, target)
+
+
+def contrast(cosines: Tensor, target: Tensor) -> Tensor:
+    """Return the target's cosine less the mean of the others, NaN left out of it: [B, K], K >= 2, and [B] -> [B]."""
+    own = torch.nn.functional.one_hot(target, cosines.shape[1]).bool()
     return cosines[own] - cosines.masked_fill(own, torch.nan).nanmean(dim=1)
+
+
+def best_match(cosines: Tensor, target: Tensor) -> Tensor:
+    """Return 1 where the target's cosine is the largest, else 0, [B]; by chance 1 of K. NaN where they are."""
+    return (cosines.argmax(dim=1) == target).float().masked_fill(cosines.isnan().any(dim=1), torch.nan)
 
 
 def saliency_cosine(gradient: Tensor, x: Tensor) -> Tensor:
@@ -48,6 +61,23 @@ def saliency_cosine(gradient: Tensor, x: Tensor) -> Tensor:
     centred = x - x.mean(dim=(2, 3), keepdim=True)
     found = cosine(gradient, centred).abs()
     return found.masked_fill((norms(centred) < 1e-6 * norms(x)) | (norms(gradient) == 0), torch.nan)
+
+
+def share_within(gradient: Tensor, bases: Sequence[Tensor]) -> Tensor:
+    """Return the share of each gradient's power along some directions: [B], in [0, 1]; white noise has R / D.
+
+    With the tangent space of the class's pictures for directions, it is off-manifold robustness, to the first order
+    (Srinivas, Bordt & Lakkaraju 2023, arXiv 2305.19101, section 3): the rest of the gradient is what changes off it.
+
+    Args:
+        gradient: [B, ...], D values each.
+        bases: B tensors [R, D] with orthonormal rows.
+
+    """
+    shares = [
+        (basis @ v).square().sum() / v.square().sum() for v, basis in zip(gradient.flatten(1), bases, strict=True)
+    ]
+    return torch.stack(shares) if shares else gradient.new_zeros(0)
 
 
 def high_frequency_fraction(change: Tensor) -> Tensor:
@@ -86,6 +116,28 @@ def radial_spectrum(gradient: Tensor) -> tuple[Tensor, Tensor]:
     return rings / side, torch.einsum("bhw,rhw->br", power, inside.to(power)) / inside.sum(dim=(1, 2)) / mean
 
 
+def with_spectrum(gradient: Tensor, power: Tensor) -> Tensor:
+    """Return gradients with the radial spectrum of others: each ring of frequencies is scaled, its phases are kept.
+
+    So a gradient is blurred as much as another is, and no more: what is left of a difference between the two is not a
+    matter of frequencies. Beyond 1/2 cycle a pixel, in the corners, the last ring's scale holds.
+
+    Args:
+        gradient: [B, C, H, W].
+        power: on each ring, in units of an image's mean power, as `radial_spectrum` has it: [R].
+
+    Returns:
+        [B, C, H, W], each gradient's mean left out.
+
+    """
+    _, own = radial_spectrum(gradient)
+    scale = (power.to(own) / own.clamp(min=1e-30)).sqrt()
+    ring = (_power(gradient)[1] * min(gradient.shape[2:])).round().long().clamp(1, len(power)) - 1
+    found = torch.fft.fft2(gradient.double()) * scale[:, ring].unsqueeze(1)
+    found[..., 0, 0] = 0
+    return torch.fft.ifft2(found).real.to(gradient.dtype)
+
+
 def _power(v: Tensor) -> tuple[Tensor, Tensor]:
     """Return each image's power at each frequency, its channels summed and the mean left out, and |frequency|."""
     height, width = v.shape[2:]
@@ -98,7 +150,10 @@ def _power(v: Tensor) -> tuple[Tensor, Tensor]:
 
 FORMULAS = {
     "contrastive": contrastive_cosine,
+    "bayes": contrast,
+    "bayes_match": best_match,
     "saliency": saliency_cosine,
+    "tangent": share_within,
     "high_frequency": high_frequency_fraction,
 }
 """By the column of the measure."""

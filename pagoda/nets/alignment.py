@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +16,16 @@ from pagoda.data.means import class_means
 from pagoda.data.registry import JUDGES, MEASURES
 from pagoda.errors import BadInput
 from pagoda.log import logger
-from pagoda.maths.alignment import FORMULAS, radial_spectrum
+from pagoda.maths.alignment import FORMULAS, contrast, radial_spectrum, with_spectrum
 from pagoda.maths.ascent import log_score_and_gradient
 from pagoda.maths.ball import cosine, norms
 from pagoda.maths.confidence import interval
 from pagoda.maths.noise import Noise
+from pagoda.nets.gaussians import bayes_cosines
 from pagoda.nets.judges import Judges, fit_judges, shrunk
 from pagoda.nets.model import Loaded
 
+OWN = ("own_split_half", *(measure.column for measure in MEASURES if measure.of in ("own", "tangent")))
 SHOWN = 4  # how many images' gradients are kept to be shown
 
 
@@ -65,22 +68,39 @@ def read_view_sources(paths: tuple[Path, ...], model_hash: str, sigma: float) ->
 class Gradients:
     """The measures of a view's gradients at the sources; those of a target are computed once, whatever the epsilons."""
 
-    def __init__(self, model: Loaded, train: Split, sources: ViewSources, *, draws: int, batch: int, seed: int):
+    def __init__(
+        self,
+        model: Loaded,
+        reference: Loaded,
+        train: Split,
+        sources: ViewSources,
+        *,
+        draws: int,
+        batch: int,
+        seed: int,
+        spectrum: Tensor | None = None,
+    ):
         """Take the mean of each class: of all, or, where pictures are files, of those that the ascents name.
 
         Args:
             model: whose gradients; they are computed where its network is.
+            reference: the Bayes classifier; it is put under the view's noise, and keeps its own where that has none.
             train: training split, for the means.
             sources: of the view.
             draws: N, noise draws of a gradient.
             batch: noisy images at once.
             seed: of the noise.
+            spectrum: of another view's gradients, which this view's get as a control; None: no control.
 
         """
+        self.spectrum = spectrum
         self.classifier, self.classes = model.classifier, model.identity.classes
         self.device = model.classifier.mean.device
         sigma = sources.settings.sigma
         self.noise = Noise(sigma, draws, batch, (seed, "align", sigma))
+        self.gaussians = reference.classifier.network
+        self.gaussians.sigma = sigma or self.gaussians.sigma
+        self.posterior_noise = Noise(self.gaussians.sigma, draws, batch, (seed, "align", "reference", sigma))
         named = sources.targets | {self.classes[k] for k in sources.label.tolist()}
         everything = train.pixels is not None or len(named) < 2
         self.numbers = [k for k, name in enumerate(self.classes) if everything or name in named]
@@ -91,6 +111,7 @@ class Gradients:
         if len(self.images):
             self.gradient, agreement = self._halves(self.images, self.label.to(self.device), "own class")
             found = {"own_split_half": agreement} | _measures("own", self.gradient, self.images)
+            found |= _measures("tangent", self.gradient, self.gaussians.tangent_bases(self.label))
             pairs = list(zip(self.index.tolist(), self.label.tolist(), strict=True))
             self.own = {name: dict(zip(pairs, values.tolist(), strict=True)) for name, values in found.items()}
 
@@ -103,12 +124,14 @@ class Gradients:
             places = torch.full_like(classes, self.numbers.index(self.classes.index(target)))
             gradient, agreement = self._halves(x, classes, target)
             found = {"split_half": agreement} | _measures("target", gradient, x, self.means, places)
+            found |= _measures("bayes", self._bayes_cosines(gradient, x, target), classes)
+            found["bayes_blurred"] = torch.full_like(agreement, torch.nan)
+            if self.spectrum is not None:
+                blurred = with_spectrum(gradient, self.spectrum)
+                found["bayes_blurred"] = contrast(self._bayes_cosines(blurred, x, target), classes)
             self.known[target] = {name: values.cpu().numpy() for name, values in found.items()}
         sources = list(zip(ascent.index.tolist(), ascent.label.tolist(), strict=True))
-        own = {
-            name: np.array([self.own.get(name, {}).get(source, np.nan) for source in sources])
-            for name in ("own_split_half", *(measure.column for measure in MEASURES if measure.of == "own"))
-        }
+        own = {name: np.array([self.own.get(name, {}).get(source, np.nan) for source in sources]) for name in OWN}
         return self.known[target] | own
 
     def own_class(self, facts: dict) -> dict[str, np.ndarray]:
@@ -122,6 +145,9 @@ class Gradients:
         settings = json.dumps(facts | {"images": len(self.images)}, ensure_ascii=False)
         return shown | {"settings": np.array(settings)}
 
+    def _bayes_cosines(self, gradient: Tensor, x: Tensor, target: str) -> Tensor:
+        return bayes_cosines(self.gaussians, gradient, x, self.posterior_noise.keyed(target))
+
     def _halves(self, x: Tensor, classes: Tensor, name: str) -> tuple[Tensor, Tensor]:
         """Return an estimate of each gradient, and its cosine with a second one, [B]; NaN where one has length 0."""
         first, second = (
@@ -131,7 +157,7 @@ class Gradients:
         return first, cosine(first, second).masked_fill((norms(first) == 0) | (norms(second) == 0), torch.nan)
 
 
-def _measures(of: str, *given: Tensor) -> dict[str, Tensor]:
+def _measures(of: str, *given: Any) -> dict[str, Tensor]:
     """Return the measures of gradients or changes by column, each [B]."""
     return {measure.column: FORMULAS[measure.column](*given) for measure in MEASURES if measure.of == of}
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pagoda.errors import BadInput
+from pagoda.nets.gaussians import ClassGaussians
 
 
 def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -166,6 +167,7 @@ def _resnet18(classes: int, channels: int) -> nn.Module:
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "airbench": Airbench,
+    "gaussians": ClassGaussians,
     "resnet20": lambda classes, channels: CifarResNet(classes, channels, depth=20),
     "resnet110": lambda classes, channels: CifarResNet(classes, channels, depth=110),
     "resnet18": _resnet18,

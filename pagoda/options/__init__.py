@@ -8,20 +8,22 @@ in pixel values.
 
 from pagoda.options.base import Options, option
 from pagoda.options.contradictions import dataset_faults
-from pagoda.options.models import AnyModel, Architecture, Factory, Import, Model
-from pagoda.options.stages import Align, Ascend, Certify, Dataset, Experiment, Gallery, Predict, Train
+from pagoda.options.models import AnyModel, Architecture, Bayes, Factory, Import, Model
+from pagoda.options.stages import Align, Ascend, Certify, Dataset, Experiment, Gallery, JudgePictures, Predict, Train
 
 __all__ = [
     "Align",
     "AnyModel",
     "Architecture",
     "Ascend",
+    "Bayes",
     "Certify",
     "Dataset",
     "Experiment",
     "Factory",
     "Gallery",
     "Import",
+    "JudgePictures",
     "Model",
     "Options",
     "Predict",

@@ -9,7 +9,7 @@ from typing import Any
 
 from pagoda.data.classes import DATASETS
 from pagoda.options.faults import checked
-from pagoda.options.models import Model
+from pagoda.options.models import Bayes, Model
 from pagoda.options.stages import Dataset, Train
 
 Faults = Iterator[tuple[tuple, str]]
@@ -43,7 +43,7 @@ def dataset_faults(dataset: Dataset) -> Faults:
 
 
 def _networks(dataset: Dataset, architecture: Any, models: Sequence[Model], align: Any) -> Faults:
-    own = [((*place, "architecture"), model.architecture) for place, model in _trained(models, align)]
+    own = [((*place, "architecture"), model.architecture) for place, model in _made(models, align)]
     for place, network in [(("architecture",), architecture), *own]:
         if getattr(network, "name", None) == "resnet50" and DATASETS[dataset.kind].channels != 3:
             yield place, f"resnet50 takes pictures of 3 channels, {dataset.kind} have 1"
@@ -92,16 +92,25 @@ def _models(models: Sequence[Model]) -> Faults:
     yield from _twice([model.label for model in models], "models")
 
 
-def _trained(models: Sequence[Model], align: Any) -> list[tuple[tuple, Model]]:
-    return [*((("models", number), model) for number, model in enumerate(models)), (("align", "judge"), align.judge)]
+def _made(models: Sequence[Model], align: Any) -> list[tuple[tuple, Model]]:
+    own = [(("align", name), getattr(align, name)) for name in ("judge", "reference")]
+    return [*((("models", number), model) for number, model in enumerate(models)), *own]
 
 
 def _trainings(models: Sequence[Model], align: Any, train: Any) -> Faults:
-    for place, model in _trained(models, align):
+    for place, model in _made(models, align):
         for _, line in checked(Train, train.model_dump(include=set(Train.model_fields)) | model.train)[1]:
             yield (*place, "train"), line
         if model.train and model.checkpoint:
             yield (*place, "train"), "an imported model is not trained; leave it out"
+        if isinstance(model, Bayes):
+            for name, value in (
+                ("train", model.train),
+                ("architecture", model.architecture),
+                ("import", model.checkpoint),
+            ):
+                if value:
+                    yield (*place, name), "bayes is fitted, a Gaussian a class; leave it out"
 
 
 def _certified(models: Sequence[Model], certify: Any) -> Faults:

@@ -148,4 +148,14 @@ class Consistency(Model):
     entropy: float = option("eta, weight of the entropy of their mean", 0.5, ge=0)
 
 
-AnyModel = Annotated[Standard | Gaussian | Adversarial | SmoothAdv | Consistency, Field(discriminator="objective")]
+class Bayes(Model):
+    """The Bayes classifier under noise, were each class a Gaussian; fitted, not trained."""
+
+    objective: Literal["bayes"]
+    sigma: Length = option("standard deviation of the noise")
+    rank: Count = option("principal components of a class, at most; the rest of its covariance is isotropic", 512)
+
+
+AnyModel = Annotated[
+    Standard | Gaussian | Adversarial | SmoothAdv | Consistency | Bayes, Field(discriminator="objective")
+]

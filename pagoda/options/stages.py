@@ -9,7 +9,7 @@ from pagoda.data.classes import DATASETS
 from pagoda.data.views import View
 from pagoda.maths.certification import MODES, RADII, Rule
 from pagoda.options.base import Count, Length, Options, Precision, Share, Unique, option
-from pagoda.options.models import SGD, AnyModel, Architecture, Gaussian, Model, Optimiser
+from pagoda.options.models import SGD, AnyModel, Architecture, Bayes, Gaussian, Model, Optimiser
 
 BATCH = "noisy pictures at once"
 Classes = Annotated[
@@ -50,6 +50,13 @@ class Train(Options):
     seed: int = option("of weights, order, augmentation and noise", 0, ge=0)
     workers: int = option("processes that decode (storage files), for each GPU", 0, ge=0, speed=True)
     checkpoint_seconds: float = option("between checkpoints", 30, gt=0, le=60, speed=True)
+
+
+class JudgePictures(Options):
+    """Test images that a judge is made from, instead of the training images, and those that it is tested on."""
+
+    judge_fit: int = option("make a judge, from the last so many test images (0: from the training images)", 0, ge=0)
+    judge_held_out: int = option("test the judge on so many test images before those", 0, ge=0)
 
 
 class TrainSection(Train):
@@ -181,6 +188,11 @@ class AlignSection(Align):
         "training of the network among the judges, on judge_fit images",
         Gaussian(objective="gaussian", sigma=0.1, train={"epochs": 40}),
     )
+    reference: Bayes = option(
+        "the Bayes classifier that gradients are held against, fitted on judge_fit images; its sigma is for unsmoothed "
+        "views, smoothed ones have their own",
+        Bayes(objective="bayes", sigma=0.5),
+    )
     gate: float = option("split-half cosine below which N is called too small", 0.5, ge=-1, le=1)
 
 
@@ -250,8 +262,9 @@ class Experiment(Options):
 
     @cached_property
     def model_by_name(self) -> dict[str, Model]:
-        """The models by what paths call them; "judge" is the network among the judges."""
-        return {model.label: model for model in self.models} | {"judge": self.align.judge}
+        """The models by what paths call them, and those of `align`: "judge" and "reference"."""
+        own = {"judge": self.align.judge, "reference": self.align.reference}
+        return {model.label: model for model in self.models} | own
 
     def training_of(self, model: Model) -> Train:
         """Return the options that a model is trained with: the experiment's, and what is its own."""

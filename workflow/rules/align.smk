@@ -2,9 +2,11 @@ rule align:
     input:
         model=rules.train.output.model,
         judge="results/{experiment}/train/judge/model.safetensors",
+        reference="results/{experiment}/train/reference/model.safetensors",
         data=rules.fetch.output.data,
         arrays=rules.fetch.output.arrays,
         ascents=view_ascents,
+        blur_to=blurred_to,
     output:
         table="results/{experiment}/align/{model}/sigma={sigma}{start}.csv",
         facts="results/{experiment}/align/{model}/sigma={sigma}{start}.json",
@@ -23,11 +25,12 @@ rule align:
         runtime=60,
     params:
         ascents=lambda wildcards, input: listed(input.ascents),
+        blur_to=lambda wildcards, input: flags(blur_to=list(input.blur_to)),
         flags=align_flags,
         code=fingerprint("steps.align"),
     shell:
-        "python -m steps.align --model {input.model:q} --judge {input.judge:q} --data {input.data:q} --ascents {params.ascents}"
-        " --out {output.table:q} {params.flags} {resources.speed} --code {params.code} --log {log:q}"
+        "python -m steps.align --model {input.model:q} --judge {input.judge:q} --reference {input.reference:q} --data {input.data:q} --ascents {params.ascents}"
+        " {params.blur_to} --out {output.table:q} {params.flags} {resources.speed} --code {params.code} --log {log:q}"
 
 
 rule align_summary:

@@ -33,8 +33,8 @@ def growing(mem_mb, times=lambda wildcards: 1):
 
 
 def spread_over(name):
-    """Return the function that gives `gpus` (of each node) or `nodes` of a training; 1 for an imported model."""
-    return lambda wildcards: 1 if model_of(wildcards).checkpoint else getattr(experiment_of(wildcards).train, name)
+    """Return the function that gives `gpus` (of each node) or `nodes` of a training; 1 for what is not trained."""
+    return lambda wildcards: getattr(experiment_of(wildcards).train, name) if train_step(wildcards) == "train" else 1
 
 
 def threads_of(wildcards):
@@ -60,8 +60,9 @@ def launch(wildcards):
 
 
 def train_step(wildcards):
-    """Return the step that makes a model: train, or import_model."""
-    return "import_model" if model_of(wildcards).checkpoint else "train"
+    """Return the step that makes a model: train, import_model, or fit_bayes."""
+    model = model_of(wildcards)
+    return "import_model" if model.checkpoint else "fit_bayes" if model.objective == "bayes" else "train"
 
 
 def architecture_of(wildcards):
@@ -79,15 +80,13 @@ def factory_code(wildcards):
 
 def train_flags(wildcards):
     """Return what decides a model: objective, architecture, schedule, augmentation, seed; or what is imported."""
-    experiment, model = experiment_of(wildcards), model_of(wildcards)
-    how = model.checkpoint or experiment.training_of(model)
-    judged = ("judge_fit", "judge_held_out") if wildcards.model == "judge" and not model.checkpoint else ()
-    return flags(
-        **{name: getattr(experiment.align, name) for name in judged},
-        model=model.values(leave_out=("name", "architecture", "train", "import")),
-        architecture=architecture_of(wildcards),
-        **how.values(),
-    )
+    experiment, model, step = experiment_of(wildcards), model_of(wildcards), train_step(wildcards)
+    values = {"model": model.values(leave_out=("name", "architecture", "train", "import"))}
+    if step != "fit_bayes":
+        values |= {"architecture": architecture_of(wildcards)} | (model.checkpoint or experiment.training_of(model)).values()
+    if wildcards.model in ("judge", "reference") and step != "import_model":
+        values |= {name: getattr(experiment.align, name) for name in ("judge_fit", "judge_held_out")}
+    return flags(**values)
 
 
 def certify_flags(wildcards):
@@ -119,7 +118,7 @@ def align_flags(wildcards):
     """Return what decides the measures of a view: draws of a gradient, the judges' pictures, seed."""
     return flags(
         sigma=number_of(wildcards, "sigma", zero=True),
-        **experiment_of(wildcards).align.values(leave_out=("gate", "judge")),
+        **experiment_of(wildcards).align.values(leave_out=("gate", "judge", "reference")),
     )
 
 

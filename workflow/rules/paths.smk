@@ -58,11 +58,23 @@ def headline_epsilon(wildcards):
     return experiment_of(wildcards).headline_epsilon
 
 
+def view_of(wildcards):
+    """Return the view that a path names."""
+    model_of(wildcards)
+    sigma = number_of(wildcards, "sigma", zero=True)
+    return View(wildcards.model, sigma, wildcards.start.partition("=")[2] or "images")
+
+
+def blurred_to(wildcards):
+    """Return the gradients whose spectrum a view's get as a control: of the headline's smoothed view for the other."""
+    first, *others = experiment_of(wildcards).headline_views
+    smoothed = [view for view in others[:1] if view.sigma and not first.sigma]
+    return alignments(wildcards, "npz", smoothed) if view_of(wildcards) == first else []
+
+
 def view_ascents(wildcards):
     """Return the ascents of one view, every class and epsilon."""
-    number_of(wildcards, "sigma", zero=True)
-    view = View(wildcards.model, float(wildcards.sigma), wildcards.start.partition("=")[2] or "images")
-    model_of(wildcards)
+    view = view_of(wildcards)
     return ascents(wildcards, experiment_of(wildcards).ascend.epsilon, classes_of(wildcards.experiment), [view])
 
 

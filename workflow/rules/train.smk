@@ -1,4 +1,4 @@
-# A model is trained, or imported where the config names a checkpoint: then the step is import_model.
+# A model is trained, or imported where the config names a checkpoint (the step is import_model), or fitted (fit_bayes).
 rule train:
     input:
         data=rules.fetch.output.data,
@@ -17,7 +17,7 @@ rule train:
     threads: lambda wildcards: threads_of(wildcards) * spread_over("gpus")(wildcards)  # each process has as many
     resources:
         launch=launch,
-        speed=lambda wildcards: "" if model_of(wildcards).checkpoint else speed_of("train")(wildcards),
+        speed=lambda wildcards: speed_of("train")(wildcards) if train_step(wildcards) == "train" else "",
         gpu=spread_over("gpus"),
         nodes=spread_over("nodes"),
         mem_mb=growing(8000, spread_over("gpus")),

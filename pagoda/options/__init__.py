@@ -9,7 +9,18 @@ in pixel values.
 from pagoda.options.base import Options, option
 from pagoda.options.contradictions import dataset_faults
 from pagoda.options.models import AnyModel, Architecture, Bayes, Factory, Import, Model
-from pagoda.options.stages import Align, Ascend, Certify, Dataset, Experiment, Gallery, JudgePictures, Predict, Train
+from pagoda.options.stages import (
+    Align,
+    Ascend,
+    Certify,
+    Dataset,
+    Experiment,
+    Gallery,
+    JudgePictures,
+    Predict,
+    Property,
+    Train,
+)
 
 __all__ = [
     "Align",
@@ -27,6 +38,7 @@ __all__ = [
     "Model",
     "Options",
     "Predict",
+    "Property",
     "Train",
     "dataset_faults",
     "option",

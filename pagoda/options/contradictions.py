@@ -162,6 +162,18 @@ def _judges(dataset: Any, ascend: Any, align: Any) -> Faults:
         )
 
 
+def _property(models: Sequence[Model], train: Any, certify: Any, generality: Any) -> Faults:
+    own = {model.train.get("seed", train.seed) for model in models if model.is_trained}
+    if repeated := sorted(own & set(generality.seeds)):
+        yield ("property", "seeds"), f"{', '.join(map(str, repeated))} is the seed of a model itself; name further ones"
+    if certify.mode == "grid" and (missing := [f"{r:g}" for r in generality.radii if r not in certify.radii]):
+        known = ", ".join(f"{radius:g}" for radius in certify.radii)
+        yield ("property", "radii"), f"{', '.join(missing)} is none of certify.radii, which grid mode decides: {known}"
+    views = sum("sigma" in model.objective_values for model in models) + len(certify.also)
+    if views < 3:
+        yield ("property",), f"{views} certified models are too few for a rank correlation: 3 at least (certify.also)"
+
+
 def _twice(names: list[str], *place: str) -> Faults:
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield place, f"{name} stands twice"
@@ -169,5 +181,5 @@ def _twice(names: list[str], *place: str) -> Faults:
 
 CHECKS: tuple[Callable[..., Faults], ...] = (
     *(dataset_faults, _networks, _training, _target_classes, _swept_class, _shown_classes, _trainings),
-    *(_certified, _swept, _ascended, _epsilons, _judges),
+    *(_certified, _swept, _ascended, _epsilons, _judges, _property),
 )

@@ -97,6 +97,11 @@ class Model(Options):
         return {"name": own.pop("objective")} | own
 
     @property
+    def is_trained(self) -> bool:
+        """Whether it is trained here, neither fitted nor imported."""
+        return self.checkpoint is None and self.objective != "bayes"
+
+    @property
     def label(self) -> str:
         """What paths and figures call the model: its objective, sigma (else epsilon), and name where it has one."""
         values = [self.objective_values[key] for key in ("sigma", "epsilon") if key in self.objective_values][:1]

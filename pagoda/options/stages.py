@@ -196,6 +196,22 @@ class AlignSection(Align):
     gate: float = option("split-half cosine below which N is called too small", 0.5, ge=-1, le=1)
 
 
+class Property(Options):
+    """Alignment against certified accuracy, by model."""
+
+    radii: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Unique] = option(
+        "at which certified accuracy is taken", (0.25, 0.5), min_length=1, max_length=4
+    )
+
+
+class PropertySection(Property):
+    """Alignment against certified accuracy, and of which trainings."""
+
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Unique] = option(
+        "further seeds that each certified model is trained with, beside its own", ()
+    )
+
+
 class Montage(Options):
     """Figures."""
 
@@ -225,6 +241,7 @@ class Experiment(Options):
     ascend: AscendSection
     sweep: Sweep | None = None
     align: AlignSection
+    generality: PropertySection | None = Field(None, alias="property")
     montage: Montage = Montage()
     gallery: Gallery = Gallery()
 
@@ -264,7 +281,27 @@ class Experiment(Options):
     def model_by_name(self) -> dict[str, Model]:
         """The models by what paths call them, and those of `align`: "judge" and "reference"."""
         own = {"judge": self.align.judge, "reference": self.align.reference}
-        return {model.label: model for model in self.models} | own
+        further = [self.reseeded(model, seed) for model in self.models for seed in self.further_seeds(model)]
+        return {model.label: model for model in (*self.models, *further)} | own
+
+    def further_seeds(self, model: Model) -> tuple[int, ...]:
+        """Return the seeds that a model is trained with beside its own; none for what is fitted or imported."""
+        return self.generality.seeds if self.generality and model.is_trained else ()
+
+    def reseeded(self, model: Model, seed: int) -> Model:
+        """Return the same model, trained with another seed; its name says so."""
+        name = "-".join(filter(None, [model.name, f"seed{seed}"]))
+        return model.model_copy(update={"name": name, "train": model.train | {"seed": seed}})
+
+    @cached_property
+    def property_views(self) -> tuple[tuple[View, str], ...]:
+        """What is certified, with every seed; each with the name of the model whose seed it has changed."""
+        found = []
+        for view in self.certified:
+            model = self.model_by_name[view.model]
+            names = [model.label, *(self.reseeded(model, seed).label for seed in self.further_seeds(model))]
+            found += [(View(name, view.sigma), model.label) for name in names]
+        return tuple(found)
 
     def training_of(self, model: Model) -> Train:
         """Return the options that a model is trained with: the experiment's, and what is its own."""

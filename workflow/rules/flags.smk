@@ -83,7 +83,9 @@ def train_flags(wildcards):
     experiment, model, step = experiment_of(wildcards), model_of(wildcards), train_step(wildcards)
     values = {"model": model.values(leave_out=("name", "architecture", "train", "import"))}
     if step != "fit_bayes":
-        values |= {"architecture": architecture_of(wildcards)} | (model.checkpoint or experiment.training_of(model)).values()
+        values |= {"architecture": architecture_of(wildcards)} | (
+            model.checkpoint or experiment.training_of(model)
+        ).values()
     if wildcards.model in ("judge", "reference") and step != "import_model":
         values |= {name: getattr(experiment.align, name) for name in ("judge_fit", "judge_held_out")}
     return flags(**values)
@@ -126,6 +128,13 @@ def summary_flags(wildcards):
     """Return what decides the summary of the measures: the headline's epsilon, the gate."""
     experiment = experiment_of(wildcards)
     return flags(epsilon=experiment.headline_epsilon, gate=experiment.align.gate)
+
+
+def property_flags(wildcards):
+    """Return what decides the figure of alignment against certified accuracy: radii, epsilon, what is one model."""
+    experiment = experiment_of(wildcards)
+    groups = [group for _, group in property_views(wildcards)]
+    return flags(radii=experiment.generality.radii, epsilon=experiment.headline_epsilon, groups=groups)
 
 
 def gallery_flags(wildcards):

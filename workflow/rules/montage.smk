@@ -78,3 +78,34 @@ rule measures:
     shell:
         "python -m steps.measures --summary {input.summary:q} --certified {input.certified:q}"
         " --epsilon {params.epsilon} --out {output:q} --code {params.code} --log {log:q}"
+
+
+rule property:
+    input:
+        certificates=lambda wildcards: property_certificates(wildcards, "tsv"),
+        facts=lambda wildcards: property_certificates(wildcards, "json"),
+        measures=lambda wildcards: alignments(wildcards, "csv", [view for view, _ in property_views(wildcards)]),
+        about=lambda wildcards: alignments(wildcards, "json", [view for view, _ in property_views(wildcards)]),
+    output:
+        figure=report(
+            "results/{experiment}/property.png",
+            caption="../report/property.rst",
+            category="Curves",
+            labels={"experiment": "{experiment}", "figure": "alignment against certified accuracy", "format": "png"},
+        ),
+        table="results/{experiment}/property.csv",
+        correlations="results/{experiment}/property.correlations.csv",
+        said="results/{experiment}/property.md",
+    log:
+        "results/{experiment}/logs/property.log",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
+    params:
+        flags=property_flags,
+        code=fingerprint("steps.property"),
+    shell:
+        "python -m steps.property --certificates {input.certificates:q} --measures {input.measures:q}"
+        " --out {output.figure:q} {params.flags} --code {params.code} --log {log:q}"

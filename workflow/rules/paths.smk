@@ -10,7 +10,13 @@ def targets(name):
     """Return the files that the experiment `name` is made of."""
     experiment, classes = EXPERIMENTS[name], [class_in_path(c) for c in shown_of(name)]
     certified = ["certified_accuracy"] if experiment.certified else []
-    figures = [*certified, "measures", "gradients", *montages_of(experiment, classes)]
+    figures = [
+        *certified,
+        *(["property"] if experiment.generality else []),
+        "measures",
+        "gradients",
+        *montages_of(experiment, classes),
+    ]
     return [f"results/{name}/{path}" for path in (*(f"{f}.png" for f in figures), "align/summary.md", "index.html")]
 
 
@@ -74,13 +80,27 @@ def blurred_to(wildcards):
 
 def view_ascents(wildcards):
     """Return the ascents of one view, every class and epsilon."""
-    view = view_of(wildcards)
-    return ascents(wildcards, experiment_of(wildcards).ascend.epsilon, classes_of(wildcards.experiment), [view])
+    experiment, view = experiment_of(wildcards), view_of(wildcards)
+    radii = experiment.ascend.epsilon if view in experiment.views else [experiment.headline_epsilon]
+    return ascents(wildcards, radii, classes_of(wildcards.experiment), [view])
 
 
 def alignments(wildcards, suffix, views):
     """Return the measures (csv) of views, what tells how they were made (json), or their gradients (npz)."""
     return [f"results/{wildcards.experiment}/align/{view.path}.{suffix}" for view in views]
+
+
+def property_views(wildcards):
+    """Return the views of `property`, each with what those that differ in their seed alone are called together."""
+    experiment = experiment_of(wildcards)
+    if experiment.generality is None:
+        refuse(f"experiment {wildcards.experiment} has no property: add `property` to it in config.yaml")
+    return experiment.property_views
+
+
+def property_certificates(wildcards, suffix):
+    """Return the tables (tsv) of certificates of the views of `property`, or what tells how they were made (json)."""
+    return [f"results/{wildcards.experiment}/certify/{view.path}.{suffix}" for view, _ in property_views(wildcards)]
 
 
 def page_ascents(wildcards):

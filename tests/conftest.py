@@ -17,7 +17,7 @@ from pagoda.data.dataset import read_description
 from pagoda.nets.architectures import build_seeded
 from pagoda.nets.model import Identity, save_model
 from pagoda.options import Options
-from steps import fetch, train
+from steps import fetch, fit_bayes, train
 
 ROOT = Path(__file__).parents[1]
 ODD = '-a "cat\'s" <script>{x}\\ $x^ 100% & 猫'
@@ -65,6 +65,17 @@ def judge(dataset, tmp_path_factory) -> Path:
         optimiser={"name": "muon"}, epochs=20, batch=50,
     )  # fmt: skip
     train.run(asked)
+    return asked.out
+
+
+@pytest.fixture(scope="session")
+def reference(dataset, tmp_path_factory) -> Path:
+    """Path of the Bayes classifier fitted on the same 200 test images."""
+    asked = fit_bayes.Config(
+        data=dataset, out=tmp_path_factory.mktemp("reference") / "model.safetensors", judge_fit=200, judge_held_out=100,
+        model={"objective": "bayes", "sigma": 0.3},
+    )  # fmt: skip
+    fit_bayes.run(asked)
     return asked.out
 
 

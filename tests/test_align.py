@@ -32,9 +32,9 @@ def ascents(model, dataset, folder, sigma=0.5, start="images", targets=("3", "7"
 
 
 @pytest.fixture
-def asked(model, judge, dataset, tmp_path):
+def asked(model, judge, reference, dataset, tmp_path):
     return align.Config(
-        model=model, judge=judge, data=dataset, ascents=ascents(model, dataset, tmp_path),
+        model=model, judge=judge, reference=reference, data=dataset, ascents=ascents(model, dataset, tmp_path),
         out=tmp_path / "align" / "sigma=0.5.csv", sigma=0.5, draws=32, judge_fit=200, judge_held_out=100,
     )  # fmt: skip
 
@@ -79,6 +79,14 @@ def test_smoothed_measures_agree_with_many_draws_of_a_plain_loop(asked, dataset)
         towards, own = (torch.autograd.grad(chances[c], noisy, retain_graph=True)[0].sum(dim=0) for c in (3, label))
         cosines = torch.cosine_similarity(towards.flatten()[None], (means - x).flatten(1))
         assert row.contrastive == pytest.approx((cosines[3] - (cosines.sum() - cosines[3]) / 9).item(), abs=0.02)
+        # The reference's gradient, one draw at a time: of log p_c by autograd, its mean over draws.
+        gaussians = load_model(asked.reference).classifier.network
+        gaussians.sigma = 0.5
+        at = noisy.detach()[:1024].requires_grad_(True)
+        logs = gaussians(at).log_softmax(dim=1).sum(dim=0)
+        towards_each = [torch.autograd.grad(one, at, retain_graph=True)[0].mean(dim=0).flatten() for one in logs]
+        cosines = torch.cosine_similarity(towards.flatten()[None], torch.stack(towards_each))
+        assert row.bayes == pytest.approx((cosines[3] - (cosines.sum() - cosines[3]) / 9).item(), abs=0.03)
         saliency = torch.cosine_similarity(own.flatten(), (x - x.mean()).flatten(), dim=0).abs()
         assert row.saliency == pytest.approx(saliency.item(), abs=0.02)
         assert row.own_split_half > 0.9
@@ -98,12 +106,27 @@ def test_unsmoothed_gradients_are_those_of_the_base_classifier(asked, dataset, t
     )
     expected = cosines[:, 7] - (cosines.sum(dim=1) - cosines[:, 7]) / 9
     assert np.allclose(table[table.target == "7"].contrastive, expected.detach(), atol=1e-4)
+    assert json.loads(asked.out.with_suffix(".json").read_text())["reference_sigma"] == 0.3  # its own
     with np.load(asked.out.with_suffix(".npz")) as kept:
         order = [ascent.index.tolist().index(k) for k in kept["index"] if k in ascent.index]
         (own,) = torch.autograd.grad(base(x).log_softmax(dim=1)[range(4), ascent.label].sum(), x)
         shown = [k for k, index in enumerate(kept["index"]) if index in ascent.index]
         assert np.allclose(kept["gradient"][shown], own[order], atol=1e-5)
         assert kept["spectrum"].shape == kept["frequency"].shape == (4,)
+
+
+def test_a_view_can_be_given_the_spectrum_of_another_as_a_control(asked, model, dataset, tmp_path):
+    align.run(asked)
+    files = ascents(model, dataset, tmp_path, sigma=0.0, radii=(1.0,))
+    bare = changed(asked, ascents=files, sigma=0.0, out=tmp_path / "align" / "sigma=0.csv")
+    assert align.run(bare).bayes_blurred.isna().all()
+    controlled = align.run(changed(bare, blur_to=(asked.out.with_suffix(".npz"),)))
+    assert controlled.bayes_blurred.notna().all() and not np.allclose(controlled.bayes_blurred, controlled.bayes)
+    same = align.run(changed(bare, blur_to=(bare.out.with_suffix(".npz"),)))
+    assert np.corrcoef(same.bayes_blurred, same.bayes)[0, 1] > 0.9  # its own mean spectrum: nearly nothing changes
+    (tmp_path / "odd.npz").write_text("no arrays")
+    with pytest.raises(BadInput, match="odd.npz holds no gradients that the align step wrote"):
+        align.run(changed(bare, blur_to=(tmp_path / "odd.npz",)))
 
 
 def test_the_facts_say_how_good_the_judges_are_on_pictures_that_nobody_saw(asked):
@@ -158,6 +181,7 @@ def test_what_does_not_belong_together_is_refused(asked, dataset, tmp_path):
     for changes, said in (
         ({"ascents": foreign}, "is of the model .*, but .* is"),
         ({"ascents": asked.ascents + unsmoothed}, r"is of another view \(gaussian-0.5, unsmoothed\)"),
+        ({"reference": asked.judge}, "is no Bayes classifier: the fit_bayes step makes one"),
         ({"judge_fit": 300}, "judge_fit is 300 and judge_held_out 100: of 359 test images"),
         ({"judge_fit": 5}, "judge_fit is 5: the last 5 test images have . classes, one of them 1 times"),
     ):

@@ -8,7 +8,7 @@ from scipy import stats
 from pagoda.errors import BadInput
 from steps import align_summary
 
-COLUMNS = ["contrastive", "saliency", "high_frequency"]
+COLUMNS = ["contrastive", "bayes", "bayes_match", "tangent", "saliency", "high_frequency", "bayes_blurred"]
 
 
 def write_view(path, objective, sigma, rows, start="images", accuracy=0.8, agreement=0.9):
@@ -94,14 +94,14 @@ def test_hypotheses_are_computed(tmp_path):
 
 def test_the_difference_is_paired_over_the_images_of_both(tmp_path):
     """Images differ much, views by 0.05 on each: unpaired intervals would overlap."""
-    standard = write_view(tmp_path / "standard.csv", "standard", 0.0, values(0.3, 0.2))
-    rows = [(k, t, v + 0.01 * (-1) ** (k // 2)) for k, t, v in values(0.35, 0.2, images=8)]
+    standard = write_view(tmp_path / "standard.csv", "standard", 0.0, values(0.3, 0.2, images=12))
+    rows = [(k, t, v + 0.01 * (-1) ** (k // 2)) for k, t, v in values(0.35, 0.2, images=12)]
     better = write_view(tmp_path / "gaussian.csv", "gaussian", 0.5, rows)
     table, page = summarise(tmp_path, standard, better)
     assert float(table.contrastive_low[1]) < float(table.contrastive_high[0])
-    half = stats.t.ppf(1 - 0.05 / 6 / 2, 7) * np.std([0.01, -0.01] * 4, ddof=1) / 8**0.5  # six measures at once
-    said = f"holds (smoothed − standard = +0.050 [{0.05 - half:+.3f}, {0.05 + half:+.3f}], n = 8)"
-    assert said in sentence(page, "Contrastive cosine") and "99.2 % intervals" in page
+    half = stats.t.ppf(1 - 0.05 / 9 / 2, 11) * np.std([0.01, -0.01] * 6, ddof=1) / 12**0.5  # nine measures at once
+    said = f"holds (smoothed − standard = +0.050 [{0.05 - half:+.3f}, {0.05 + half:+.3f}], n = 12)"
+    assert said in sentence(page, "Contrastive cosine") and "99.4 % intervals" in page
 
 
 def test_differences_that_are_all_the_same_decide_nothing(tmp_path):
@@ -141,7 +141,7 @@ def test_weak_judges_and_too_few_draws_and_few_images_decide_nothing(tmp_path):
            for name, sigma, centre in (("standard", 0.0, 0.3), ("gaussian", 0.5, 0.6))]  # fmt: skip
     table, page = summarise(tmp_path, *few)
     assert "is not decided (7 images are few;" in sentence(page, "Contrastive cosine")
-    assert "7 images are few: nothing is decided from fewer than 8" in table["flags"][0]
+    assert "7 images are few: nothing is decided from fewer than 9" in table["flags"][0]
 
 
 def test_controls_change_one_thing_at_a_time(tmp_path):

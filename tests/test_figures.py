@@ -167,9 +167,14 @@ def test_the_measures_stand_at_the_values_of_the_tables(summary, tmp_path):
     (line,) = curves.lines
     assert np.allclose(line.get_xydata(), certified[["radius", "accuracy"]][:3])
     assert line.get_color() == view_colour("gaussian-0.5", 0.5)
-    for name, axes in zip([measure.column for measure in MEASURES], drawn, strict=True):
+    for measure, axes in zip(MEASURES, drawn, strict=True):
+        name = measure.column
         dots = [line for line in axes.lines if line.get_marker() != "None"]
-        bars = {int(line.get_ydata()[0]): line.get_xdata() for line in axes.lines[1:] if line.get_marker() == "None"}
+        bars = {
+            int(line.get_ydata()[0]): line.get_xdata()
+            for line in axes.lines[measure.reference is not None :]
+            if line.get_marker() == "None"
+        }
         assert np.allclose([dot.get_xydata()[0] for dot in dots], np.column_stack([rows[name], range(7)]))
         assert [dot.get_color() for dot in dots] == [view_colour(row.model, row.sigma) for row in rows.itertuples()]
         hollow = [dot.get_markerfacecolor() == "white" for dot in dots]
@@ -180,7 +185,11 @@ def test_the_measures_stand_at_the_values_of_the_tables(summary, tmp_path):
         )
         left, right = axes.get_xlim()
         assert all(left <= value <= right for value in rows[name])
-    (white,) = (line for line in drawn[2].lines if line.get_linestyle() == "--")
+    (white,) = (
+        line
+        for line in drawn[[measure.column for measure in MEASURES].index("high_frequency")].lines
+        if line.get_linestyle() == "--"
+    )
     assert white.get_xdata()[0] == pytest.approx(1 - np.pi / 16)
     text = panels.caption(rows, certified, 4)
     assert "n = 21" in text and "over 100 test images" in text and "undefined (saliency cosine)" in text

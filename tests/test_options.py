@@ -109,6 +109,15 @@ def test_the_config_that_we_ship_is_valid_and_repeats_no_default():
             {"objective": "standard", "train": {"epochs": 0}},
             r"align\.judge\.train: epochs is 0: must be at least 1",
         ),
+        ("models.3", {"objective": "bayes", "sigma": 0}, r"models\.3\.sigma is 0: must be above 0"),
+        (
+            "align.reference",
+            {"objective": "bayes", "sigma": 1, "train": {"epochs": 2}},
+            r"align\.reference\.train: bayes is fitted, a Gaussian a class; leave it out",
+        ),
+        ("property", {"seeds": [1, 2, 1]}, r"property\.seeds: 1 stands twice"),
+        ("property", {"seeds": [0, 1]}, r"property\.seeds: 0 is the seed of a model itself; name further ones"),
+        ("property", {"radii": [0.3]}, r"property\.radii: 0\.3 is none of certify\.radii, .*: 0, 0\.25"),
         ("architecture.widths", None, r"architecture: airbench needs widths"),
         ("architecture", {"factory": "net"}, r"architecture\.factory is 'net': must match"),
         ("architecture", {"name": "resnet20", "widths": [4]}, r"architecture: resnet20 takes no widths"),
@@ -193,6 +202,20 @@ def test_the_headline_is_the_first_unsmoothed_view_and_the_first_smoothed_by_the
     assert check_config(lone)["digits"].headline_views == (View("standard", 0.5), View("standard", 0))
 
 
+def test_seeds_are_models_of_their_own_and_what_has_none_is_there_once():
+    config = changed("property", {"seeds": [1, 2]})
+    config["experiments"]["digits"]["models"].append({"objective": "bayes", "sigma": 0.5})
+    digits = check_config(config)["digits"]
+    views = [(view.model, group) for view, group in digits.property_views if view.sigma == 0.5]
+    gaussian = [(f"gaussian-0.5{end}", "gaussian-0.5") for end in ("", "-seed1", "-seed2")]
+    assert set(gaussian) < set(views) and ("bayes-0.5", "bayes-0.5") in views and len(views) == 7
+    assert digits.training_of(digits.model_by_name["gaussian-0.5-seed2"]).seed == 2
+    few = changed("property", {})
+    few["experiments"]["digits"] |= {"models": few["experiments"]["digits"]["models"][:1], "certify": {}}
+    with pytest.raises(BadInput, match="property: 0 certified models are too few for a rank correlation: 3 at least"):
+        check_config(few)
+
+
 def test_models_are_named_by_objective_and_value_or_as_they_say():
     config = changed("models.5.name", "deep")
     config["defaults"]["ascend"]["views"][5]["model"] = "smoothadv-0.5-deep"
@@ -204,6 +227,7 @@ def test_models_are_named_by_objective_and_value_or_as_they_say():
         *(f"gaussian-{s}" for s in (0.25, 0.5, 1)),
         "smoothadv-0.5-deep",
         "judge",
+        "reference",
     ]
     assert View("gaussian-1", 1) in digits.certified and View("standard", 0.25) in digits.certified
     assert View("smoothadv-0.5-deep", 0.5) in digits.certified

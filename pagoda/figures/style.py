@@ -28,6 +28,11 @@ VIEW_COLOURS = {
     "gaussian": ("#56B4E9", "#0072B2"),
     "adversarial": ("#009E73", "#006048"),
     "smoothadv": ("#8A4A70", "#CC79A7"),
+    "consistency": ("#F2A6A6", "#C23B3B"),
+    "smoothmix": ("#C7A6E8", "#7B3FB5"),
+    "pag": ("#D9CB5A", "#A08C00"),
+    "gradnorm": ("#9DB6C4", "#5B7F95"),
+    "bayes": ("#777777", "#000000"),
 }
 """By training objective: the colour of its models unsmoothed, and smoothed."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")

@@ -95,7 +95,7 @@ MONTAGES = {
         "animation/class={target}",
         shown_ascents,
         {"figure": "animation", "class": "{target}"},
-        lambda experiment, classes: classes,
+        lambda experiment, classes: classes[:1],
     ),
     "sweep": Montage(
         "sweep", swept_ascents, {"figure": "σ × N"}, lambda experiment, classes: [""] if experiment.sweep else []

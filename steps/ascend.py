@@ -24,7 +24,7 @@ from pagoda.maths.noise import Noise
 from pagoda.maths.seeds import class_seeds, noise_seeds
 from pagoda.memory import MicroBatch
 from pagoda.nets.model import Loaded, check_fits, load_model
-from pagoda.options import Ascend, option
+from pagoda.options import SCORES, Ascend, option
 from pagoda.run.command import main
 from pagoda.run.fingerprint import fingerprint
 
@@ -42,6 +42,7 @@ class Config(Ascend):
     sigma: float = option("standard deviation of the smoothing noise; 0: unsmoothed", ge=0)
     epsilon: float = option("radius of the ball around the source", gt=0)
     start: Literal["images", "seeds", "noise"] = option("what the sources are", "images")
+    score: Literal[SCORES] = option("what is ascended; untargeted: away from the source's own class", "log-p")
 
 
 def run(config: Config) -> Ascent:
@@ -68,6 +69,10 @@ def _ascend(
     source, index, label = sources
     base, number = model.classifier, model.identity.classes.index(config.target)
     target = torch.full((len(source),), number, device=source.device)
+    if config.score == "untargeted":
+        if config.start == "noise":
+            raise BadInput("score is untargeted: noise is of no class that an ascent could lead away from")
+        target = label.to(source.device)
     noise = Noise(config.sigma, config.draws, batch, (config.seed, "ascend", config.sigma, config.target))
     check = replace(noise, draws=config.check_draws)
     progress = Progress(name, config.steps, "steps")
@@ -82,6 +87,7 @@ def _ascend(
             steps=config.steps,
             frames=config.frames,
             watch=lambda done: progress.advance(),
+            score=config.score,
         )
     except FloatingPointError as error:
         raise BadInput(f"{name}: {error}; is {config.model} diverged?") from None
@@ -100,7 +106,7 @@ def _ascend(
         data=test.description.fingerprint,
         code=fingerprint("steps.ascend"),
         options=config.values(leave_out=("model", "data", "out")),
-        **{name: getattr(config, name) for name in ("sigma", "target", "epsilon", "steps", "seed", "start")},
+        **{name: getattr(config, name) for name in ("sigma", "target", "epsilon", "steps", "seed", "start", "score")},
     )
     tensors = {"source": source, "end": found.end, "frames": found.frames, "index": index, "label": label}
     tensors |= {"p_path": found.p_path, "p_before": before, "p_after": after, "split_half": agreement}

@@ -32,6 +32,7 @@ def made_ascent(model, sigma, start, epsilon, target, side=8, channels=3) -> Asc
     frames = rng.integers(0, 256, (4, *source.shape)).astype(np.uint8)
     frames[0] = source
     settings = Settings(
+        score="log-p",
         model=model, model_hash=f"hash-{model}", objective=model.partition("-")[0], sigma=sigma, target=target,
         epsilon=epsilon, step=epsilon / 10, steps=STEPS, draws=16 if sigma else 1, check_draws=64 if sigma else 1,
         seed=7, classes=CLASSES, device="cpu", data="data", code="code", start=start, options={},
@@ -62,7 +63,7 @@ def write_set(folder: Path) -> tuple[gallery.Config, list[Ascent]]:
         rows += [
             {"view": s.view.label, "model": s.model, "sigma": s.sigma, "start": s.start, "epsilon": s.epsilon,
              "target": s.target, "index": index, "label": CLASSES[label], "contrastive": 0.1234 * index,
-             "saliency": 0.2, "high_frequency": 0.8, "patches_before": CLASSES[label], "patches_after": s.target,
+             "bayes": 0.1, "bayes_match": 1, "tangent": 0.5, "saliency": 0.2, "high_frequency": 0.8, "patches_before": CLASSES[label], "patches_after": s.target,
              "qda_before": "", "qda_after": "", "net_before": CLASSES[label], "net_after": CLASSES[label]}
             for index, label in zip(ascent.index, ascent.label, strict=True)
         ]  # fmt: skip

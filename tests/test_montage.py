@@ -25,6 +25,7 @@ def invented(number: int = 0, start: str = "images", **changes) -> Ascent:
     """Return an ascent with random pictures and numbers of its own."""
     draw = np.random.default_rng(number)
     settings = Settings(
+        score="log-p",
         model="gaussian-0.5", model_hash=f"{number:012x}", objective="gaussian", sigma=0.5, target="3", epsilon=2.0,
         step=0.2, steps=30, draws=16, check_draws=256, seed=7, classes=tuple("0123456789"), device="cpu", data="",
         code="", start=start, options={},
@@ -277,3 +278,14 @@ def test_ascents_that_do_not_belong_together_are_refused(table, write, tmp_path)
 def test_a_montage_needs_ascents_and_a_kind_that_there_is(tmp_path, changes):
     with pytest.raises(ValueError, match=next(iter(changes))):
         montage.Config(**{"kind": "class", "ascents": (tmp_path,), "out": tmp_path / "m.png"} | changes)
+
+
+def test_the_ablation_has_a_row_a_model_and_score(write, tmp_path):
+    kinds = [(score, target) for score in ("log-p", "logit", "untargeted") for target in ("3", "7")]
+    ascents = [invented(k, score=score, target=target) for k, (score, target) in enumerate(kinds)]
+    asked = montage.Config(kind="ablation", ascents=write(ascents), out=tmp_path / "a.png")
+    made = montage.run(asked)
+    assert [row.label.partition(": ")[2] for row in made.rows] == [
+        "", "log p̄ₜ", "mean logit of the target", "−log p̄ₜ of the own class",
+    ]  # fmt: skip
+    assert made.columns == ["3", "7"] and np.array_equal(made.rows[2].pictures[1], ascents[3].end[0])

@@ -55,7 +55,7 @@ def test_the_config_that_we_ship_is_valid_and_repeats_no_default():
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("certfy", {}, r"experiments\.digits\.certfy: unknown key; known are align, architecture, ascend, certify"),
+        ("certfy", {}, r"experiments\.digits\.certfy: unknown key; known are ablation, align, architecture, ascend"),
         ("models.2.sigma", -0.25, r"models\.2\.sigma is -0\.25: must be above 0"),
         ("models.2.sigma", float("nan"), r"models\.2\.sigma is nan: must be a finite number"),
         ("models.2.sigma", True, r"models\.2\.sigma is True: must not be true or false"),
@@ -158,7 +158,7 @@ def test_an_experiment_says_only_what_is_its_own_as_the_readme_shows():
     (shown,) = re.findall(r"```yaml\n(experiments:\n  pets:.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert shown.count("\n") == 6
     pets = check_config(CONFIG | {"run": []} | yaml.safe_load(shown))["pets"]
-    assert pets.dataset.size == 64 and len(pets.models) == 6 and len(pets.views) == 8 and pets.headline_epsilon == 20
+    assert pets.dataset.size == 64 and len(pets.models) == 7 and len(pets.views) == 9 and pets.headline_epsilon == 20
     assert faults({"experiments": yaml.safe_load(shown)["experiments"]}) == [
         f"config.experiments.pets.{section} is missing" for section in ("architecture", "models", "ascend.views")
     ]
@@ -197,14 +197,13 @@ def test_what_is_written_out_and_what_is_left_out_are_the_same():
 
 def test_the_headline_is_the_first_unsmoothed_view_and_the_first_smoothed_by_the_noise_of_its_training():
     digits = check_config(CONFIG)["digits"]
-    assert digits.headline_views == (View("standard", 0), View("gaussian-0.5", 0.5))
+    assert digits.headline_views == (View("standard", 0), View("gaussian-0.5", 0.5), View("bayes-0.5", 0.5))
     lone = changed("ascend.views", [{"model": "standard", "sigma": 0.5}, {"model": "standard", "sigma": 0}])
     assert check_config(lone)["digits"].headline_views == (View("standard", 0.5), View("standard", 0))
 
 
 def test_seeds_are_models_of_their_own_and_what_has_none_is_there_once():
     config = changed("property", {"seeds": [1, 2]})
-    config["experiments"]["digits"]["models"].append({"objective": "bayes", "sigma": 0.5})
     digits = check_config(config)["digits"]
     views = [(view.model, group) for view, group in digits.property_views if view.sigma == 0.5]
     gaussian = [(f"gaussian-0.5{end}", "gaussian-0.5") for end in ("", "-seed1", "-seed2")]
@@ -226,6 +225,7 @@ def test_models_are_named_by_objective_and_value_or_as_they_say():
         "adversarial-1",
         *(f"gaussian-{s}" for s in (0.25, 0.5, 1)),
         "smoothadv-0.5-deep",
+        "bayes-0.5",
         "judge",
         "reference",
     ]

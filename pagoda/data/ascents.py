@@ -23,7 +23,8 @@ class Settings:
 
     `model` is the model's name, `objective` that of its training; `device` is "cpu" or "cuda"; `data` and `code` are
     fingerprints. `start` is what the sources are: "images" of the test split, "seeds" (class-conditional Gaussian) or
-    "noise". `options` are all that decide an ascent, as the step got them.
+    "noise"; `score` what was ascended: "log-p" of the target, its "logit", or (untargeted) -log p of the own class.
+    `options` are all that decide an ascent, as the step got them.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Settings:
     data: str
     code: str
     start: str
+    score: str
     options: dict[str, Any]
 
     @property

@@ -6,6 +6,7 @@ eps        the same as the headline
 class      rows: sources, then each view at each epsilon; columns: sources; one target class
 ladder     rows: views, below each the change, amplified; columns: epsilons; the first source, one target class
 sweep      rows: sigmas; columns: N, noise draws a step; the first source, one target class
+ablation   rows: the first source, each model by each score; columns: target classes; one epsilon
 synthesis  rows: seeds and ends of each view that starts from no picture; columns: target classes
 """
 
@@ -20,7 +21,7 @@ from pagoda.data.ascents import Ascent, read_ascent
 from pagoda.data.registry import JUDGES
 from pagoda.data.views import View
 from pagoda.errors import BadInput
-from pagoda.figures.captions import about_notes, at, made_by
+from pagoda.figures.captions import P, about_notes, at, made_by
 from pagoda.figures.grid import GAP, Row
 from pagoda.figures.style import view_colour
 
@@ -140,6 +141,26 @@ def sweep(ascents: list[Ascent], verdicts: Rows) -> Montage:
     return Montage(rows, heads, f"What σ and N do, towards {target}, {at(ascents[0])}", text)
 
 
+SCORES = {"log-p": f"log {P}", "logit": "mean logit of the target", "untargeted": f"−log {P} of the own class"}
+
+
+def ablation(ascents: list[Ascent], verdicts: Rows) -> Montage:
+    """Return rows (the first source, then each model by each score); columns are target classes."""
+    same(ascents, "epsilon", "an epsilon")
+    scores = list(dict.fromkeys(a.settings.score for a in ascents))
+    rows, columns = [], []
+    for score in scores:
+        lines, columns = tabulate([a for a in ascents if a.settings.score == score], "target", "classes")
+        for view, line in lines.items():
+            if not rows:
+                rows.append(Row("source", [a.source[0] for a in line], [_label(a, 0) for a in line]))
+            rows.append(_ends(f"{view.label}: {SCORES[score]}", [(a, 0) for a in line], {}))
+    text = (
+        f"{about_notes(ascents, False)} Where −log {P} of the own class ascends, it is that class's. {made_by(ascents)}"
+    )
+    return Montage(rows, columns, f"What else could be ascended, {at(ascents[0])}", text)
+
+
 def synthesis(ascents: list[Ascent], verdicts: Rows) -> Montage:
     """Return two rows a view that starts from no picture: its seeds, and what becomes of them; columns are classes."""
     if known := [a.settings.view.label for a in ascents if a.settings.start == "images"]:
@@ -161,6 +182,7 @@ DESIGNS = {
     "class": by_source,
     "ladder": ladder,
     "sweep": sweep,
+    "ablation": ablation,
     "synthesis": synthesis,
 }
 """By kind: what makes a `Montage` of ascents and verdicts."""

@@ -65,6 +65,38 @@ def log_score_and_gradient(base: Classifier, x: Tensor, target: Tensor, noise: N
     return torch.cat(scores), torch.cat(gradients)
 
 
+def log_score_and_logit_gradient(base: Classifier, x: Tensor, target: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+    """Return (log p_t, the gradient of the mean over draws of the target's logit). As `log_score_and_gradient`.
+
+    An ablation: a logit is not held down where p_t is near 1, nor does it push other classes away.
+    """
+    gradients = []
+    for some in noise.slices(len(x)):
+        total = torch.zeros_like(x[some])
+        for noisy in noise.copies(x[some], some.start):
+            with torch.enable_grad():
+                logits = base(noisy.requires_grad_(True).flatten(0, 1))
+                chosen = logits.gather(1, target[some].repeat_interleave(noisy.shape[1]).unsqueeze(1))
+                (slope,) = torch.autograd.grad(chosen.sum(), noisy)
+            total += slope.sum(dim=1)
+        gradients.append(total / noise.count)
+    return log_score(base, x, target, noise), torch.cat(gradients)
+
+
+def log_score_and_descent(base: Classifier, x: Tensor, target: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+    """Return (log p_t, minus its gradient): away from a class, towards none. As `log_score_and_gradient`."""
+    score, gradient = log_score_and_gradient(base, x, target, noise)
+    return score, -gradient
+
+
+SCORES = {
+    "log-p": log_score_and_gradient,
+    "logit": log_score_and_logit_gradient,
+    "untargeted": log_score_and_descent,
+}
+"""What can be ascended, by name: log p_t; the mean logit of the target; or -log p of the class that a picture is of."""
+
+
 def split_half(base: Classifier, x: Tensor, target: Tensor, noise: Noise) -> Tensor:
     """Return the cosine of two independent estimates of grad log p_t: [B], in [-1, 1].
 
@@ -101,6 +133,7 @@ def ascend(
     steps: int,
     frames: int = 2,
     watch: Callable[[int], None] = lambda done: None,
+    score: str = "log-p",
 ) -> Ascended:
     """Ascend log p_t from `source` within the L2 ball of radius `epsilon`, with fresh noise at every step.
 
@@ -112,6 +145,7 @@ def ascend(
         steps: how many, >= 1.
         frames: how many images to keep along the way, evenly spread, the source and the end included.
         watch: called as watch(steps done) after every step.
+        score: what is ascended, one of SCORES; others than log p_t are ablations.
 
     Raises:
         FloatingPointError: where log p_t or the end is not finite.
@@ -121,8 +155,8 @@ def ascend(
     wanted = frame_steps(steps, frames)
 
     def gradient(x: Tensor, i: int) -> Tensor:
-        score, slope = log_score_and_gradient(base, x, target, noise.keyed(i))
-        scores.append(score)
+        found, slope = SCORES[score](base, x, target, noise.keyed(i))
+        scores.append(found)
         return slope
 
     def keep(done: int, x: Tensor) -> None:

@@ -10,6 +10,7 @@ from pagoda.options.base import Options, option
 from pagoda.options.contradictions import dataset_faults
 from pagoda.options.models import AnyModel, Architecture, Bayes, Factory, Import, Model
 from pagoda.options.stages import (
+    SCORES,
     Align,
     Ascend,
     Certify,
@@ -23,6 +24,7 @@ from pagoda.options.stages import (
 )
 
 __all__ = [
+    "SCORES",
     "Align",
     "AnyModel",
     "Architecture",

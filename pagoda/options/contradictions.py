@@ -121,6 +121,10 @@ def _swept(models: Sequence[Model], sweep: Any) -> Faults:
     return _views(models, sweep.views, "sweep", "views")
 
 
+def _ablated(models: Sequence[Model], ablation: Any) -> Faults:
+    return _views(models, ablation.views, "ablation", "views")
+
+
 def _ascended(models: Sequence[Model], ascend: Any) -> Faults:
     yield from _views(models, ascend.views, "ascend", "views")
     yield from _twice([view.view.path for view in ascend.views], "ascend", "views")
@@ -181,5 +185,5 @@ def _twice(names: list[str], *place: str) -> Faults:
 
 CHECKS: tuple[Callable[..., Faults], ...] = (
     *(dataset_faults, _networks, _training, _target_classes, _swept_class, _shown_classes, _trainings),
-    *(_certified, _swept, _ascended, _epsilons, _judges, _property),
+    *(_certified, _swept, _ablated, _ascended, _epsilons, _judges, _property),
 )

@@ -171,6 +171,20 @@ class Sweep(Options):
     target: str = option("target class", alias="class")
 
 
+SCORES = ("log-p", "logit", "untargeted")
+
+
+class Ablation(Options):
+    """What else could be ascended: from the same sources, at the headline's epsilon."""
+
+    views: Annotated[tuple[SmoothedViewOptions, ...], Unique] = option(
+        "models, and the noise that smooths them", min_length=1
+    )
+    scores: Annotated[tuple[Literal[SCORES], ...], Unique] = option(
+        "log p_t, the mean logit of the target, -log p of the source's own class", SCORES, min_length=1
+    )
+
+
 class Align(Options):
     """How well gradients and ascents agree with the classes."""
 
@@ -240,6 +254,7 @@ class Experiment(Options):
     predict: Predict = Predict()
     ascend: AscendSection
     sweep: Sweep | None = None
+    ablation: Ablation | None = None
     align: AlignSection
     generality: PropertySection | None = Field(None, alias="property")
     montage: Montage = Montage()

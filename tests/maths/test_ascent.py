@@ -108,3 +108,15 @@ def test_an_image_has_the_same_noise_whatever_stands_beside_it():
     )
     assert many.shape[1] == 40 and few.shape[1] == 23
     assert torch.equal(many[:2, :23], few)
+
+
+def test_a_logit_is_ascended_along_its_weights_and_untargeted_leads_away():
+    weights = torch.randn(3, 12, generator=torch.Generator().manual_seed(0))
+    source, own = torch.full((2, 1, 3, 4), 0.5), torch.tensor([2, 0])
+    at = source, own, Noise(0.3, 8, 5, (0,))
+    reach = {"epsilon": 0.4, "step": 0.1, "steps": 8}
+    found = ascend(lambda v: v.flatten(1) @ weights.T, *at, **reach, score="logit")
+    expected = source + 0.4 * torch.nn.functional.normalize(weights[own]).view(2, 1, 3, 4)
+    torch.testing.assert_close(found.end, expected, atol=1e-4, rtol=0)
+    away, towards = (ascend(lambda v: v.flatten(1) @ weights.T, *at, **reach, score=s) for s in ("untargeted", "log-p"))
+    assert (away.p_path[-1] < away.p_path[0]).all() and (towards.p_path[-1] > towards.p_path[0]).all()

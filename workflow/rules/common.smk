@@ -39,7 +39,7 @@ wildcard_constraints:
     sigma=r"[^/]+",
     eps=r"[^/]+",
     target=r"[^/]+",
-    variant=r"(/(start=(seeds|noise)|draws=[1-9][0-9]*))?",
+    variant=r"(/(start=(seeds|noise)|draws=[1-9][0-9]*|score=(logit|untargeted)))?",
     start=r"(/start=(seeds|noise))?",
     format="png|pdf|svg",
 

@@ -40,6 +40,20 @@ def swept_ascents(wildcards):
     ]
 
 
+def ablated_ascents(wildcards):
+    """Return the ascents of the ablation: every view by every score, towards every class shown."""
+    ablation = experiment_of(wildcards).ablation
+    if ablation is None:
+        refuse(f"experiment {wildcards.experiment} has no ablation: add `ablation` to it in config.yaml")
+    return [
+        f"results/{wildcards.experiment}/ascend/{options.view.path}{'' if score == 'log-p' else f'/score={score}'}"
+        f"/eps={headline_epsilon(wildcards):g}/class={class_in_path(target)}.npz"
+        for options in ablation.views
+        for score in ablation.scores
+        for target in shown_of(wildcards.experiment)
+    ]
+
+
 def synthesis_ascents(wildcards):
     """Return the ascents with no source picture: every such view and class shown."""
     if not views_of(wildcards, start=False):
@@ -99,6 +113,12 @@ MONTAGES = {
     ),
     "sweep": Montage(
         "sweep", swept_ascents, {"figure": "σ × N"}, lambda experiment, classes: [""] if experiment.sweep else []
+    ),
+    "ablation": Montage(
+        "ablation",
+        ablated_ascents,
+        {"figure": "what else could be ascended"},
+        lambda experiment, classes: [""] if experiment.ablation else [],
     ),
     "synthesis": Montage(
         "synthesis",

@@ -112,7 +112,7 @@ def test_the_config_that_we_ship_is_valid_and_repeats_no_default():
         ("architecture.widths", None, r"architecture: airbench needs widths"),
         ("architecture", {"factory": "net"}, r"architecture\.factory is 'net': must match"),
         ("architecture", {"name": "resnet20", "widths": [4]}, r"architecture: resnet20 takes no widths"),
-        ("dataset.kind", "svhn", r"dataset\.kind is 'svhn': must be one of digits, cifar10, imagefolder"),
+        ("dataset.kind", "svhn", r"dataset\.kind is 'svhn': must be one of digits, cifar10, fashion, imagefolder"),
         ("dataset", {"kind": "imagefolder", "size": 32}, r"dataset: root is missing; kind imagefolder needs"),
         ("dataset.mean", [0.5], r"dataset: mean and std go together, 1 values each"),
         ("ascend.epsilon", [4, 2.0000001], r"ascend\.epsilon\.1 is 2\.0000001: paths hold 6 digits; write 2"),

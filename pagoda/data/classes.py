@@ -37,6 +37,15 @@ DATASETS = {
         test=10_000,
         published="cifar10",
     ),
+    "fashion": Known(
+        channels=1,
+        classes=(
+            *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+            *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        ),
+        size=28,
+        test=10_000,
+    ),
     "imagefolder": Known(channels=3),
 }
 """By kind."""

@@ -13,6 +13,7 @@ import torch
 from pagoda.data.classes import DATASETS, folder_classes
 from pagoda.data.dataset import Pictures
 from pagoda.data.decode import centre_square, decode
+from pagoda.data.fashion import fashion
 from pagoda.errors import BadInput
 from pagoda.log import Progress
 from pagoda.maths.randomness import generator
@@ -128,5 +129,5 @@ def _listed(root: Path, split: str, classes: tuple[str, ...], seed: int) -> Pict
     return shuffled(Pictures(np.array([path.encode() for path in paths]), np.array(labels, np.int64)), seed, split)
 
 
-LOADERS = {"digits": digits, "cifar10": cifar10, "imagefolder": image_folder}
+LOADERS = {"digits": digits, "cifar10": cifar10, "fashion": fashion, "imagefolder": image_folder}
 """By the kinds of `pagoda.data.classes.DATASETS`."""

@@ -24,7 +24,7 @@ class Dataset(Options):
     """Pictures, and how they are cut."""
 
     kind: Literal[tuple(DATASETS)] = option("where pictures come from")
-    root: str | None = option("folder of the pictures (cifar10, imagefolder)", None)
+    root: str | None = option("folder of the pictures (all but digits)", None)
     size: int = option("side of a picture, pixels", ge=8)
     storage: Literal["arrays", "files"] = option("arrays: decoded once; files: an index, for large ones", "arrays")
     resize: int | None = option("files: shorter side before the centre is cut out for testing, pixels", None, ge=8)

@@ -244,7 +244,7 @@ class Experiment(Options):
         own = [
             View(model.label, model.objective_values["sigma"])
             for model in self.models
-            if "sigma" in model.objective_values
+            if model.objective_values.get("sigma")
         ]
         return tuple(dict.fromkeys([*own, *(view.view for view in self.certify.also)]))
 

@@ -5,9 +5,10 @@ It yields (place, line): keys below the experiment, and what is wrong there.
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from pagoda.data.classes import DATASETS
+from pagoda.data.classes import DATASETS, PUBLISHED
 from pagoda.options.faults import checked
 from pagoda.options.models import Model
 from pagoda.options.stages import Dataset, Train
@@ -108,6 +109,22 @@ def _certified(models: Sequence[Model], certify: Any) -> Faults:
     return _views(models, certify.also, "certify", "also")
 
 
+def _compared(dataset: Any, certify: Any) -> Faults:
+    if (name := certify.published) is None:
+        return
+    known, (size, count), place = DATASETS[dataset.kind], PUBLISHED[name], ("certify", "published")
+    if known.classes and known.published != name:
+        yield place, f"is {name}, another dataset than {dataset.kind}: leave it out"
+    elif dataset.size != size:
+        yield (
+            place,
+            f"is {name}, whose pictures have {size} pixels a side: those here have {dataset.size}; leave it out",
+        )
+    elif not known.classes and (folder := Path(dataset.root or "") / "train").is_dir():
+        if (found := len([one for one in folder.iterdir() if one.is_dir()])) != count:
+            yield place, f"is {name}, which has {count} classes: {folder} has {found}; leave it out"
+
+
 def _swept(models: Sequence[Model], sweep: Any) -> Faults:
     return _views(models, sweep.views, "sweep", "views")
 
@@ -160,5 +177,5 @@ def _twice(names: list[str], *place: str) -> Faults:
 
 CHECKS: tuple[Callable[..., Faults], ...] = (
     *(dataset_faults, _networks, _training, _target_classes, _swept_class, _shown_classes, _trainings),
-    *(_certified, _swept, _ascended, _epsilons, _judges),
+    *(_certified, _compared, _swept, _ascended, _epsilons, _judges),
 )

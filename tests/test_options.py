@@ -228,7 +228,7 @@ def test_published_figures_of_other_pictures_are_refused(tmp_path):
     assert re.search(r"published is imagenet, which has 1000 classes: .*train has 2; leave it out", line)
     config["experiments"]["imagenet"]["dataset"] |= {"root": "nowhere", "size": 64, "resize": 64}
     (line,) = faults(config)
-    assert re.search(r"published is imagenet, whose pictures have 224 pixels a side: those here have 64", line)
+    assert re.search(r"published is imagenet, whose pictures have 224 pixels a side: here they have 64", line)
 
 
 @pytest.mark.parametrize(

@@ -116,12 +116,10 @@ def _compared(dataset: Any, certify: Any) -> Faults:
     if known.classes and known.published != name:
         yield place, f"is {name}, another dataset than {dataset.kind}: leave it out"
     elif dataset.size != size:
-        yield (
-            place,
-            f"is {name}, whose pictures have {size} pixels a side: those here have {dataset.size}; leave it out",
-        )
+        yield place, f"is {name}, whose pictures have {size} pixels a side: here they have {dataset.size}; leave it out"
     elif not known.classes and (folder := Path(dataset.root or "") / "train").is_dir():
-        if (found := len([one for one in folder.iterdir() if one.is_dir()])) != count:
+        found = sum(one.is_dir() for one in folder.iterdir())
+        if found != count:
             yield place, f"is {name}, which has {count} classes: {folder} has {found}; leave it out"
 
 

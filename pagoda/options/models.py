@@ -176,7 +176,7 @@ class PAG(Model):
 
     objective: Literal["pag"]
     sigma: float = option("standard deviation of the noise (0: none)", 0, ge=0)
-    alignment: float = option("weight of 1 - cosine, a mean over classes (published: 15)", 15, ge=0)
+    alignment: float = option("weight of 1 - cosine, a mean over classes (published code: 15)", 15, ge=0)
     targets: Count = option("classes of which a picture's gradients are aligned", 2)
 
 

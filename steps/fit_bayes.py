@@ -13,11 +13,13 @@ from pagoda.maths.gaussians import fit_gaussian
 from pagoda.nets.evaluation import accuracies
 from pagoda.nets.gaussians import ClassGaussians
 from pagoda.nets.model import Identity, load_model, save_model
-from pagoda.nets.objectives import Objective
+from pagoda.nets.objectives import make
 from pagoda.options import Bayes, JudgePictures, option
 from pagoda.run.command import main
 from pagoda.run.fingerprint import fingerprint
 
+FITTED = 2000
+"""Pictures of a class, at most, that its Gaussian is fitted on: more take minutes, and tell little more."""
 ROOM = 2**29
 """Values of components together: 2 GB. Of very many classes of large pictures, each has fewer than `rank`."""
 
@@ -38,7 +40,7 @@ def run(config: Config) -> dict:
     fitted, pixels = [], len(data.classes) * data.channels * data.size**2
     rank = max(1, min(config.model.rank, ROOM // pixels))
     for number, name in enumerate(data.classes):
-        parts = list(pictures.parts(places_of(pictures, number)))
+        parts = list(pictures.parts(places_of(pictures, number)[:FITTED]))
         try:
             fitted.append(fit_gaussian(torch.cat(parts) if parts else torch.empty(0, 1), rank))
         except BadInput as error:
@@ -59,7 +61,7 @@ def run(config: Config) -> dict:
         code=fingerprint("steps.fit_bayes"),
     )
     save_model(config.out, network, identity)
-    under = Objective("gaussian", sigma=config.model.sigma)
+    under = make("gaussian", sigma=config.model.sigma)
     classifier = load_model(config.out, device).classifier
     found = accuracies(classifier, test, under, device=device, batch=100, seed=0, label=label)
     shrinkage = {name: round(one.shrinkage, 4) for name, one in zip(data.classes, fitted, strict=True)}

@@ -15,7 +15,7 @@ from pagoda.log import logger
 from pagoda.nets.evaluation import accuracies
 from pagoda.nets.importers import fit, normalisation, read_checkpoint
 from pagoda.nets.model import Identity, load_model, save_model
-from pagoda.nets.objectives import Objective
+from pagoda.nets.objectives import Objective, make
 from pagoda.options import AnyModel, Architecture, Import, option
 from pagoda.run.command import main
 from pagoda.run.fingerprint import factory_fingerprint, fingerprint
@@ -49,7 +49,7 @@ def run(config: Config) -> dict:
         precision=pick_precision(config.precision, device),
         code=fingerprint("steps.import_model") + factory_fingerprint(architecture),
     )
-    objective = Objective(**identity.objective)
+    objective = make(**identity.objective)
     network = fit(Path(config.file), weights, architecture, len(data.classes), data.channels)
     save_model(config.out, network, identity)
     measured = _accuracies(config, test, objective, device)

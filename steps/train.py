@@ -1,4 +1,4 @@
-"""train: a dataset -> a base classifier, under an objective (standard, gaussian, adversarial, smoothadv).
+"""train: a dataset -> a base classifier, under an objective (pagoda/nets/objectives).
 
 Writes ``model.safetensors``, ``history.csv`` (a row an epoch) and ``summary.json``. Interrupted at any moment, the
 same command goes on from its last checkpoint and ends with the same network: every draw is keyed by its place in
@@ -85,6 +85,7 @@ def _run(config: Config, group: Group) -> dict:
     decisive = json.dumps(config.values(leave_out=("data", "out")) | asdict(identity), sort_keys=True).encode()
     named = hashlib.sha256(decisive).hexdigest()[:12]
     checkpoint = config.out.with_name("checkpoints") / f"{named}.checkpoint"
+    training.objective.fit(pictures, device)
     training.restore(checkpoint)
     if not training.done:
         training.whiten(pictures.images(pictures.every(max(1, 2_000_000 // size**2))))

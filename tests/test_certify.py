@@ -211,13 +211,33 @@ def test_a_summary_has_no_average_radius_where_it_means_nothing(tmp_path):
     assert summary.abstained.tolist() == [0.5, 0] and summary.mean_draws.tolist() == [20, 10]
     assert "grid mode stops drawing" in summary.acr_note[1]
     assert frame[frame.model == "gaussian-2"].radius.tolist() == [0, 0.5, 1]
-    # Cohen et al. 2019 have .472 at sigma 1, radius 0, of 500 images; gaussian-2 has no counterpart there.
+    # At sigma 1, radius 0, Sun et al. 2025 have .5094 of 10,000 images; gaussian-2 has no counterpart there.
     compared = frame[frame.published.notna()].set_index("radius")
-    assert set(compared.model) == {"gaussian-1"} and compared.published[0] == 0.472
-    assert compared.difference[0] == pytest.approx(0.5 - 0.472)
-    assert compared.difference_low[0] == pytest.approx(difference_interval((1, 2), (236, 500))[0])
+    assert set(compared.model) == {"gaussian-1"} and compared.published[0] == 0.5094
+    assert compared.difference[0] == pytest.approx(0.5 - 0.5094)
+    assert compared.difference_low[0] == pytest.approx(difference_interval((1, 2), (5094, 10_000))[0])
     best = frame[frame.model == "envelope"].set_index("radius")
     assert best.accuracy.to_dict() == {0: 0.5, 0.25: 0.5, 0.5: 0.5, 1: 0}
+
+
+def test_the_distribution_of_p_a_counts_what_is_wrong_as_nothing(tmp_path):
+    path = write_table(tmp_path / "t.tsv", [1, 1, 0, 1, 0], [0.5, 0.6, 0, 0.1, 0], draws=[10, 20, 10, 10, 0])
+    rows = pd.read_csv(path, sep="\t").assign(successes=[9, 20, 8, 6, 0])
+    rows.to_csv(path, sep="\t", index=False)
+    table = read_certificates(path)
+    assert table.shares.tolist() == pytest.approx([0.9, 1, 0, 0.6, 0])
+    assert [table.summary()[f"p_a_{q}"] for q in (25, 50, 75)] == pytest.approx([0, 0.6, 0.9])
+    certified_accuracy.run(certified_accuracy.Config(tables=(path,), out=tmp_path / "c.png", published="cifar10"))
+
+
+def test_each_objective_is_compared_with_its_own_published_figures(tmp_path):
+    models = ("smoothmix-0.5", "catrs-0.5", "pag-0.5", "gaussian-0.25", "gaussian-0.5-own")
+    tables = [write_table(tmp_path / f"{m}.tsv", [1, 0], [0.5, 0], model=m, sigma=0.5) for m in models]
+    config = certified_accuracy.Config(tables=tables, out=tmp_path / "c.png", published="cifar10")
+    at = certified_accuracy.run(config).query("radius == 0.5 and model != 'envelope'").set_index("model")
+    # Of the published tables of CIFAR-10 at sigma 0.5, over all 10,000 test images.
+    assert at.published.dropna().to_dict() == {"smoothmix-0.5": 0.4931, "catrs-0.5": 0.5051, "gaussian-0.5-own": 0.4622}
+    assert at.source["smoothmix-0.5"].startswith("Sun et al. 2025 (their logs): ResNet-110, 10000 images, n = 100000")
 
 
 def test_published_figures_are_those_of_a_known_dataset(tmp_path):

@@ -63,7 +63,8 @@ def write_set(folder: Path) -> tuple[gallery.Config, list[Ascent]]:
         rows += [
             {"view": s.view.label, "model": s.model, "sigma": s.sigma, "start": s.start, "epsilon": s.epsilon,
              "target": s.target, "index": index, "label": CLASSES[label], "contrastive": 0.1234 * index,
-             "bayes": 0.1, "bayes_match": 1, "tangent": 0.5, "saliency": 0.2, "high_frequency": 0.8, "patches_before": CLASSES[label], "patches_after": s.target,
+             "bayes": 0.1, "bayes_match": 1, "tangent": 0.5, "saliency": 0.2,
+             "high_frequency": 0.8, "patches_before": CLASSES[label], "patches_after": s.target,
              "qda_before": "", "qda_after": "", "net_before": CLASSES[label], "net_after": CLASSES[label]}
             for index, label in zip(ascent.index, ascent.label, strict=True)
         ]  # fmt: skip

@@ -97,6 +97,7 @@ def test_the_config_that_we_ship_is_valid_and_repeats_no_default():
         ("certify.looks", [200, 100, 1000], r"digits\.certify: looks are 200, 100, 1000: must increase"),
         ("certify.alpha", 0, r"certify\.alpha is 0: must be above 0"),
         ("certify.alpha", 1, r"certify\.alpha is 1: must be below 1"),
+        ("certify.published", "cifar10", r"certify\.published is cifar10, another dataset than digits: leave it out"),
         ("certify.n0", 0, r"certify\.n0 is 0: must be at least 1"),
         ("certify.n", "many", r"certify\.n is 'many': must be an integer"),
         ("certify.n", 10.5, r"certify\.n is 10\.5: must be an integer"),
@@ -238,6 +239,20 @@ def test_published_figures_hang_on_the_pictures_not_on_a_name():
     config["experiments"]["mine"] = config["experiments"].pop("imagenet")
     known = check_config(config)
     assert [known[name].published for name in ("digits", "cifar10", "mine")] == [None, "cifar10", "imagenet"]
+
+
+def test_published_figures_of_other_pictures_are_refused(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+    config = copy.deepcopy(CONFIG)
+    config["run"] = ["imagenet"]
+    config["experiments"] = {"imagenet": config["experiments"]["imagenet"]}
+    config["experiments"]["imagenet"]["dataset"]["root"] = str(tmp_path)
+    (line,) = faults(config)
+    assert re.search(r"published is imagenet, which has 1000 classes: .*train has 2; leave it out", line)
+    config["experiments"]["imagenet"]["dataset"] |= {"root": "nowhere", "size": 64, "resize": 64}
+    (line,) = faults(config)
+    assert re.search(r"published is imagenet, whose pictures have 224 pixels a side: here they have 64", line)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,10 @@ DATASETS = {
 """By kind."""
 
 
+PUBLISHED = {"cifar10": (32, 10), "imagenet": (224, 1000)}
+"""Data sets of which certified accuracies were published: the side of their pictures in pixels, and their classes."""
+
+
 def class_names(kind: str, root: str | Path | None) -> tuple[str, ...]:
     """Return the class names of a dataset in the order of their numbers.
 

@@ -10,7 +10,7 @@ from pagoda.data.registry import JUDGES
 from pagoda.errors import BadInput
 
 SEEN = [f"{judge.name}_{when}" for judge in JUDGES for when in ("before", "after")]  # what judges see
-TEXT = ("view", "model", "start", "objective", "target", "label", "flags", "mode", "stop", "time", *SEEN)
+TEXT = ("view", "model", "start", "objective", "target", "label", "flags", "mode", "stop", "time", "source", *SEEN)
 """Columns of names, which stay text, whatever they are: a class may be named 3, or nan."""
 FORMAT = {"index": False, "float_format": "%.6g", "lineterminator": "\n"}  # how tables are written
 

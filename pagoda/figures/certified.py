@@ -13,17 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.patheffects import withStroke
 
-import pagoda
 from pagoda.data.tables import read_facts, read_table
-from pagoda.errors import BadInput
-from pagoda.figures.style import MARKERS, SIZES, plt, view_colour
-from pagoda.maths.confidence import difference_interval, interval
+from pagoda.figures.published import draw_published
+from pagoda.figures.style import MARKERS, TEXT_WIDTH, plt, view_colour
+from pagoda.maths.confidence import interval
 
 SPACING = 0.25  # distance of the radii in the table: that of the published tables
-PUBLISHED = Path(pagoda.__file__).parent / "data" / "published.csv"
-PUBLISHED_IMAGES = 500  # over how many images the published accuracies are
 ENVELOPE = "envelope"  # the name under which the best of the Gaussian-trained models stands at each radius
 POINTS = ("model", "sigma", "radius", "accuracy", "low", "high", "n")  # the table's columns, at least
 
@@ -57,13 +53,29 @@ class Certificates:
         """The mean certified radius, 0 where wrong or abstained (Zhai et al. 2020, arXiv 2001.02378)."""
         return float((self.rows.radius * (self.rows.correct == 1)).mean())
 
+    @property
+    def shares(self) -> np.ndarray:
+        """The estimate of p_A of each image: the share of its draws that say its class; 0 where wrong or abstained.
+
+        Where the rule stopped early, it did so for what it had seen: the estimates are a little too far from 1/2.
+        Empty where the table does not have the votes.
+        """
+        if "successes" not in self.rows:
+            return np.array([])
+        share = (self.rows.successes / self.rows.draws.where(self.rows.draws > 0)).fillna(0)
+        return (share * (self.rows.correct == 1)).to_numpy()
+
     def points(self) -> list[dict]:
         """Return the certified accuracy at each of `radii`, with the columns POINTS."""
         of = self.facts["model"], self.facts["sigma"]
         return [dict(zip(POINTS, (*of, radius, *self.accuracy(radius)), strict=True)) for radius in self.radii]
 
     def summary(self) -> dict:
-        """Return abstentions, draws and the average certified radius, and why where there is none."""
+        """Return abstentions, draws, quartiles of p_A, and the average certified radius, and why where there is none.
+
+        That average alone misleads: it grows most with what is easy, and a trivial classifier can have any (Sun et al.
+        2025, "Average Certified Radius is a Poor Metric for Randomized Smoothing", arXiv 2410.06895). p_A is theirs.
+        """
         rows, facts = self.rows, self.facts
         abstained = int(((rows.predict == -1) & (rows.get("stop", "n") != "skipped")).sum())
         low, high = interval(abstained, len(rows))
@@ -76,6 +88,7 @@ class Certificates:
             "abstained_low": low,
             "abstained_high": high,
             "mean_draws": float(rows.draws.mean()) if "draws" in rows else nan,
+            **{f"p_a_{q}": float(np.percentile(self.shares, q)) if len(self.shares) else nan for q in (25, 50, 75)},
             "acr": nan if self.is_grid else self.average_radius,
             "acr_note": "none: grid mode stops drawing where no radius of interest is open" if self.is_grid else "",
         }
@@ -85,14 +98,6 @@ def read_certificates(path: Path) -> Certificates:
     """Read a table of certificates and its facts. Raises BadInput where one is missing, foreign or empty."""
     rows = read_table(path, "certify", ("correct", "radius", "predict"))
     return Certificates(rows, read_facts(path, "certify", ("model", "sigma", "n", "alpha")))
-
-
-def read_published(dataset: str) -> pd.DataFrame:
-    """Return the published accuracies on a dataset, none for "". Raises BadInput where there are none of it."""
-    known = pd.read_csv(PUBLISHED)
-    if dataset and dataset not in set(known.dataset):
-        raise BadInput(f"no published figures of {dataset!r}: choose from {', '.join(sorted(set(known.dataset)))}")
-    return known[known.dataset == dataset]
 
 
 def envelope(frame: pd.DataFrame) -> pd.DataFrame:
@@ -105,43 +110,46 @@ def envelope(frame: pd.DataFrame) -> pd.DataFrame:
     return best.assign(model=ENVELOPE)
 
 
-def compare(frame: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """Return `frame` with the published accuracy beside that of Gaussian-trained models, and the difference.
-
-    Its 95 % interval is that of two independent samples of images (`difference_interval`): where they share images,
-    it is too wide. Other rows, and radii that were not published, have none.
-    """
-    names = ["published", "difference", "difference_low", "difference_high"]
-    known = {(row.sigma, row.radius): row.accuracy for row in published.itertuples()}
-    rows = []
-    for row in frame.itertuples():
-        theirs = known.get((row.sigma, row.radius)) if f"{row.model}-".startswith(f"gaussian-{row.sigma:g}-") else None
-        if theirs is None:
-            rows.append([nan] * len(names))
-            continue
-        counts = [(round(share * n), n) for share, n in ((row.accuracy, row.n), (theirs, PUBLISHED_IMAGES))]
-        rows.append([theirs, row.accuracy - theirs, *difference_interval(*counts)])
-    return frame.join(pd.DataFrame(rows, columns=names, index=frame.index))
-
-
 def draw_certified(tables: list[Certificates], frame: pd.DataFrame, published: pd.DataFrame) -> plt.Figure:
-    """Return the figure: a curve a table, the envelope of `frame`, and the published curves in grey."""
-    figure, axes = plt.subplots(figsize=(5, 3.6), layout="constrained")
-    furthest = max(_draw_curve(axes, table, MARKERS[k % len(MARKERS)]) for k, table in enumerate(tables))
-    best = frame[frame.model == ENVELOPE]
-    if best[best.accuracy > 0].sigma.nunique() > 1:
-        axes.plot(best.radius, best.accuracy, color="black", linestyle=":", linewidth=1, label=ENVELOPE)
-    for number, (sigma, curve) in enumerate(published.groupby("sigma")):
-        label = f"{curve.model.iloc[0]}, {curve.source.iloc[0]}" if number == 0 else None
-        axes.plot(curve.radius, curve.accuracy, color="grey", linestyle="--", linewidth=0.8, label=label)
-        halo = [withStroke(linewidth=3, foreground="white")]
-        place = {"xy": (0.02, curve.accuracy.iloc[0]), "va": "bottom", "path_effects": halo, "zorder": 3}
-        axes.annotate(f"σ = {sigma:g}", color="grey", fontsize=SIZES["note"], **place)
-    axes.set(xlabel="L2 radius (pixel values in [0, 1])", ylabel="certified accuracy", ylim=(0, 1))
-    axes.set_xlim(0, 1.02 * furthest or 1)
-    axes.set_title(_title(tables))
-    axes.legend()
+    """Return the figure: a curve a table, the envelope of `frame`, and the distribution of p_A in the last panel.
+
+    Where figures were published, each sigma has a panel, with what was published at it.
+    """
+    sigmas = sorted({table.facts["sigma"] for table in tables}) if len(published) else [None]
+    rows = (len(sigmas) + 2) // 2
+    size = {"figsize": (TEXT_WIDTH, 3.3 * rows), "layout": "constrained"}
+    figure, grid = plt.subplots(rows, 2, squeeze=False, **size)
+    panels, best = list(grid.flat), frame[frame.model == ENVELOPE]
+    for sigma, axes in zip(sigmas, panels, strict=False):
+        reach = 0.0
+        for k, table in enumerate(tables):
+            if sigma in (None, table.facts["sigma"]):
+                reach = max(reach, _draw_curve(axes, table, MARKERS[k % len(MARKERS)]))
+        if best[best.accuracy > 0].sigma.nunique() > 1:
+            axes.plot(best.radius, best.accuracy, color="black", linestyle=":", linewidth=1, label=ENVELOPE)
+        if sigma is not None:
+            draw_published(axes, published, sigma)
+            axes.set_title(f"σ = {sigma:g}; dashed: published")
+        axes.set(xlabel="L2 radius (pixel values in [0, 1])", ylabel="certified accuracy", ylim=(0, 1))
+        axes.set_xlim(0, 1.02 * reach or 1)
+        axes.legend()
+    _draw_shares(panels[len(sigmas)], tables)
+    for axes in panels[len(sigmas) + 1 :]:
+        axes.remove()
+    figure.suptitle(_title(tables), fontsize=plt.rcParams["axes.titlesize"])
     return figure
+
+
+def _draw_shares(axes: Axes, tables: list[Certificates]) -> None:
+    """Draw, for each table, the share of images that are right and whose p_A is at least so much."""
+    for table in tables:
+        if len(shares := np.sort(table.shares[table.shares > 0])):
+            model, sigma, n = table.facts["model"], table.facts["sigma"], len(table.rows)
+            above = np.arange(len(shares), 0, -1) / n
+            x, y = np.concatenate([[0.5], shares, [1.0]]), np.concatenate([[above[0]], above, [0.0]])
+            axes.plot(x, y, color=view_colour(model, sigma), drawstyle="steps-pre", label=f"{model}, σ = {sigma:g}")
+    axes.set(xlabel="p_A: share of draws that say the class", ylabel="images right, with p_A at least that")
+    axes.set(xlim=(0.5, 1), ylim=(0, 1), title="distribution of p_A (Sun et al. 2025)")
 
 
 def _draw_curve(axes: Axes, table: Certificates, marker: str) -> float:

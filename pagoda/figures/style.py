@@ -28,10 +28,12 @@ VIEW_COLOURS = {
     "gaussian": ("#56B4E9", "#0072B2"),
     "adversarial": ("#009E73", "#006048"),
     "smoothadv": ("#8A4A70", "#CC79A7"),
-    "consistency": ("#F2A6A6", "#C23B3B"),
-    "smoothmix": ("#C7A6E8", "#7B3FB5"),
-    "pag": ("#D9CB5A", "#A08C00"),
-    "gradnorm": ("#9DB6C4", "#5B7F95"),
+    "consistency": ("#5B8C5A", "#7FBF3F"),
+    "macer": ("#B59F00", "#8F7D00"),
+    "smoothmix": ("#A6761D", "#7A5200"),
+    "catrs": ("#9A9A9A", "#6E6E6E"),
+    "pag": ("#C0392B", "#8E1B10"),
+    "gradnorm": ("#7E6BC4", "#4B3A99"),
     "bayes": ("#777777", "#000000"),
 }
 """By training objective: the colour of its models unsmoothed, and smoothed."""

@@ -11,7 +11,7 @@ from pagoda.maths.randomness import generator
 from pagoda.memory import MicroBatch
 from pagoda.nets.group import ALONE, Group
 from pagoda.nets.model import BaseClassifier
-from pagoda.nets.objectives import Objective
+from pagoda.nets.objectives import Objective, make
 
 
 def accuracies(
@@ -62,7 +62,7 @@ def accuracies(
         return count
 
     found: dict = {}
-    for name, under in filter(None, [("clean_accuracy", Objective("standard")), objective.tested()]):
+    for name, under in filter(None, [("clean_accuracy", make("standard")), objective.tested()]):
         right = int(group.sum(MicroBatch(label, batch).run(partial(hits, under))))
         found |= {name: right / n, f"{name}_95": interval(right, n), "n": n}
     return found

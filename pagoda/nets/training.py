@@ -22,6 +22,7 @@ from pagoda.nets.architectures import build_seeded
 from pagoda.nets.group import ALONE, Group
 from pagoda.nets.model import BaseClassifier, Identity
 from pagoda.nets.objectives import Objective
+from pagoda.nets.objectives import make as make_objective
 from pagoda.nets.optimisers import RATES, make
 
 KINDS = ("optimiser", "schedule")
@@ -71,7 +72,7 @@ class Training:
         for name, size in (("batch", batch), ("micro_batch", self.micro_batch)):
             if size % group.of:
                 raise BadInput(f"{name} is {size}: must be a multiple of {group.of}, the processes that share it")
-        self.objective = Objective(**identity.objective)
+        self.objective = make_objective(**identity.objective)
         network = build_seeded(identity.seed, identity.architecture, len(identity.classes), identity.channels)
         if group.of > 1 and device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
@@ -178,7 +179,7 @@ class Training:
             if len(y):
                 x, y = objective.perturb(self.classifier, x, y, drawn)
             logits = self.shared(x).float()
-        loss = objective.loss(logits, y, self.label_smoothing) if len(y) else logits.sum()
+        loss = objective.loss(logits, y, x, drawn, self.label_smoothing) if len(y) else logits.sum()
         (weight * loss).backward()
         hits = (logits.detach().argmax(dim=1) == y).sum()
         return torch.stack([loss.detach() * len(y), hits, hits.new_tensor(len(y))]).double()

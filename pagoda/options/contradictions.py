@@ -5,9 +5,10 @@ It yields (place, line): keys below the experiment, and what is wrong there.
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from pagoda.data.classes import DATASETS
+from pagoda.data.classes import DATASETS, PUBLISHED
 from pagoda.options.faults import checked
 from pagoda.options.models import Bayes, Model
 from pagoda.options.stages import Dataset, Train
@@ -117,6 +118,20 @@ def _certified(models: Sequence[Model], certify: Any) -> Faults:
     return _views(models, certify.also, "certify", "also")
 
 
+def _compared(dataset: Any, certify: Any) -> Faults:
+    if (name := certify.published) is None:
+        return
+    known, (size, count), place = DATASETS[dataset.kind], PUBLISHED[name], ("certify", "published")
+    if known.classes and known.published != name:
+        yield place, f"is {name}, another dataset than {dataset.kind}: leave it out"
+    elif dataset.size != size:
+        yield place, f"is {name}, whose pictures have {size} pixels a side: here they have {dataset.size}; leave it out"
+    elif not known.classes and (folder := Path(dataset.root or "") / "train").is_dir():
+        found = sum(one.is_dir() for one in folder.iterdir())
+        if found != count:
+            yield place, f"is {name}, which has {count} classes: {folder} has {found}; leave it out"
+
+
 def _swept(models: Sequence[Model], sweep: Any) -> Faults:
     return _views(models, sweep.views, "sweep", "views")
 
@@ -173,7 +188,7 @@ def _property(models: Sequence[Model], train: Any, certify: Any, generality: Any
     if certify.mode == "grid" and (missing := [f"{r:g}" for r in generality.radii if r not in certify.radii]):
         known = ", ".join(f"{radius:g}" for radius in certify.radii)
         yield ("property", "radii"), f"{', '.join(missing)} is none of certify.radii, which grid mode decides: {known}"
-    views = sum("sigma" in model.objective_values for model in models) + len(certify.also)
+    views = sum(bool(model.objective_values.get("sigma")) for model in models) + len(certify.also)
     if views < 3:
         yield ("property",), f"{views} certified models are too few for a rank correlation: 3 at least (certify.also)"
 
@@ -185,5 +200,5 @@ def _twice(names: list[str], *place: str) -> Faults:
 
 CHECKS: tuple[Callable[..., Faults], ...] = (
     *(dataset_faults, _networks, _training, _target_classes, _swept_class, _shown_classes, _trainings),
-    *(_certified, _swept, _ablated, _ascended, _epsilons, _judges, _property),
+    *(_certified, _compared, _swept, _ablated, _ascended, _epsilons, _judges, _property),
 )

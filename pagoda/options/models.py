@@ -104,7 +104,7 @@ class Model(Options):
     @property
     def label(self) -> str:
         """What paths and figures call the model: its objective, sigma (else epsilon), and name where it has one."""
-        values = [self.objective_values[key] for key in ("sigma", "epsilon") if key in self.objective_values][:1]
+        values = [value for key in ("sigma", "epsilon") if (value := self.objective_values.get(key))][:1]
         return "-".join([self.objective, *(f"{value:g}" for value in values), *filter(None, [self.name])])
 
 
@@ -161,6 +161,47 @@ class Bayes(Model):
     rank: Count = option("principal components of a class, at most; the rest of its covariance is isotropic", 512)
 
 
+class Macer(Model):
+    """Training that maximises the certified radius (Zhai et al. 2020)."""
+
+    objective: Literal["macer"]
+    sigma: Length = option("standard deviation of the noise")
+    draws: int = option("k, noise draws of a picture", 16, ge=2)
+    weight: float = option("lambda, weight of the radius", 4, ge=0)
+    margin: float = option("gamma, radius beyond which none is asked for, in units of sigma / 2", 8, gt=0)
+    sharpness: float = option("beta, by which logits are multiplied for the radius", 16, gt=0)
+
+
+class SmoothMix(Model):
+    """Training under Gaussian noise, with mixtures of pictures and their attacked selves (Jeong et al. 2021)."""
+
+    objective: Literal["smoothmix"]
+    sigma: Length = option("standard deviation of the noise")
+    attack_steps: Count = option("T, steps of the attack, which has no ball", 4)
+    attack_step: Length = option("alpha, length of a step, L2", 1)
+    draws: Count = option("m, noise draws of a picture", 2)
+    mixing: float = option("eta, weight of the mixtures", 5, ge=0)
+    warmup: int = option("epochs over which mixing grows", 0, ge=0)
+
+
+class PAG(Model):
+    """Training with input gradients that point to class means (Ganz, Kawar & Elad 2023)."""
+
+    objective: Literal["pag"]
+    sigma: float = option("standard deviation of the noise (0: none)", 0, ge=0)
+    alignment: float = option("weight of 1 - cosine, a mean over classes (published code: 15)", 15, ge=0)
+    targets: Count = option("classes of which a picture's gradients are aligned", 2)
+
+
+class GradNorm(Model):
+    """Training with a penalty on the norm of input gradients (Drucker & LeCun 1992; Finlay & Oberman 2019)."""
+
+    objective: Literal["gradnorm"]
+    sigma: float = option("standard deviation of the noise (0: none)", 0, ge=0)
+    penalty: float = option("lambda, weight of half the squared L2 norm", 0.1, ge=0)
+
+
 AnyModel = Annotated[
-    Standard | Gaussian | Adversarial | SmoothAdv | Consistency | Bayes, Field(discriminator="objective")
+    Standard | Gaussian | Adversarial | SmoothAdv | Consistency | Macer | SmoothMix | PAG | GradNorm | Bayes,
+    Field(discriminator="objective"),
 ]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from pagoda.data.classes import DATASETS
+from pagoda.data.classes import DATASETS, PUBLISHED
 from pagoda.data.views import View
 from pagoda.maths.certification import MODES, RADII, Rule
 from pagoda.options.base import Count, Length, Options, Precision, Share, Unique, option
@@ -127,7 +127,7 @@ class CertifySection(Certify):
     """Certification, and of what: each model trained under noise at its sigma, and `also`."""
 
     also: tuple[SmoothedViewOptions, ...] = option("further models and the noise that smooths them", ())
-    published: Literal["cifar10", "imagenet"] | None = option("compare with published figures of", None)
+    published: Literal[tuple(PUBLISHED)] | None = option("compare with published figures of", None)
 
 
 class Predict(Options):
@@ -290,7 +290,7 @@ class Experiment(Options):
         own = [
             View(model.label, model.objective_values["sigma"])
             for model in self.models
-            if "sigma" in model.objective_values
+            if model.objective_values.get("sigma")
         ]
         return tuple(dict.fromkeys([*own, *(view.view for view in self.certify.also)]))
 

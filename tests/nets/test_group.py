@@ -49,8 +49,9 @@ def test_processes_that_share_batches_take_the_steps_of_one(tmp_path):
     status, said = finished(several(3, "tests.nets.steps_in_group", tmp_path / "states"))
     assert status == 0, said
     states = torch.load(tmp_path / "states")
-    for name, value in take_steps(small_training("smoothadv")).items():
-        torch.testing.assert_close(states["smoothadv"][name], value, atol=1e-5, rtol=1e-4, msg=name)
+    for objective in ("smoothadv", "pag"):
+        for name, value in take_steps(small_training(objective)).items():
+            torch.testing.assert_close(states[objective][name], value, atol=1e-5, rtol=1e-4, msg=name)
     for name, value in take_steps(small_training("gaussian")).items():
         for how in ("gaussian", "parts"):
             torch.testing.assert_close(states[how][name], value, atol=1e-5, rtol=1e-4, msg=name)

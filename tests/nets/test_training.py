@@ -9,7 +9,11 @@ from pagoda.options.models import SGD
 
 CPU = torch.device("cpu")
 SMOOTHADV = {"name": "smoothadv", "sigma": 0.5, "epsilon": 0.5, "attack_steps": 2, "attack_step": 0.3, "draws": 2}
-OBJECTIVES = {"gaussian": {"name": "gaussian", "sigma": 0.5}, "smoothadv": SMOOTHADV | {"warmup": 0}}
+OBJECTIVES = {
+    "gaussian": {"name": "gaussian", "sigma": 0.5},
+    "smoothadv": SMOOTHADV | {"warmup": 0},
+    "pag": {"name": "pag", "sigma": 0.25, "alignment": 5, "targets": 2},
+}
 
 
 def small_training(objective: str, batch: int = 21, micro_batch: int = 0, **changes) -> Training:
@@ -31,6 +35,7 @@ def small_training(objective: str, batch: int = 21, micro_batch: int = 0, **chan
     schedule = {"steps_an_epoch": 4, "epochs": 2, "optimiser": SGD(name="sgd").values()}
     training = Training(identity, device=CPU, batch=batch, **schedule, **changes)
     training.classifier.eval()
+    training.objective.means = torch.full((3, 3, 8, 8), 0.5) * torch.eye(3).view(3, 3, 1, 1)
     return training
 
 
@@ -46,7 +51,7 @@ def take_steps(training: Training, steps: int = 3, batch: int = 21) -> dict:
     return {"totals": training.totals, **training.classifier.network.state_dict()}
 
 
-@pytest.mark.parametrize("objective", ["gaussian", "smoothadv"])
+@pytest.mark.parametrize("objective", OBJECTIVES)
 def test_parts_of_a_batch_make_the_step_of_the_whole(objective):
     expected, found = (take_steps(small_training(objective, micro_batch=size)) for size in (0, 6))
     for name, value in expected.items():

@@ -129,7 +129,7 @@ def draw_certified(tables: list[Certificates], frame: pd.DataFrame, published: p
             axes.plot(best.radius, best.accuracy, color="black", linestyle=":", linewidth=1, label=ENVELOPE)
         if sigma is not None:
             draw_published(axes, published, sigma)
-            axes.set_title(f"σ = {sigma:g}; dashed: published")
+            axes.set_title(f"σ = {sigma:g}" + "; dashed: published" * (sigma in set(published.sigma)))
         axes.set(xlabel="L2 radius (pixel values in [0, 1])", ylabel="certified accuracy", ylim=(0, 1))
         axes.set_xlim(0, 1.02 * reach or 1)
         axes.legend()

@@ -161,17 +161,6 @@ class Bayes(Model):
     rank: Count = option("principal components of a class, at most; the rest of its covariance is isotropic", 512)
 
 
-class Macer(Model):
-    """Training that maximises the certified radius (Zhai et al. 2020)."""
-
-    objective: Literal["macer"]
-    sigma: Length = option("standard deviation of the noise")
-    draws: int = option("k, noise draws of a picture", 16, ge=2)
-    weight: float = option("lambda, weight of the radius", 4, ge=0)
-    margin: float = option("gamma, radius beyond which none is asked for, in units of sigma / 2", 8, gt=0)
-    sharpness: float = option("beta, by which logits are multiplied for the radius", 16, gt=0)
-
-
 class SmoothMix(Model):
     """Training under Gaussian noise, with mixtures of pictures and their attacked selves (Jeong et al. 2021)."""
 
@@ -202,6 +191,6 @@ class GradNorm(Model):
 
 
 AnyModel = Annotated[
-    Standard | Gaussian | Adversarial | SmoothAdv | Consistency | Macer | SmoothMix | PAG | GradNorm | Bayes,
+    Standard | Gaussian | Adversarial | SmoothAdv | Consistency | SmoothMix | PAG | GradNorm | Bayes,
     Field(discriminator="objective"),
 ]

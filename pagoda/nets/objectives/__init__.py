@@ -9,7 +9,6 @@ from pagoda.nets.objectives.base import Objective
 from pagoda.nets.objectives.consistency import Consistency
 from pagoda.nets.objectives.gaussian import Gaussian
 from pagoda.nets.objectives.gradnorm import GradNorm
-from pagoda.nets.objectives.macer import Macer
 from pagoda.nets.objectives.pag import PAG
 from pagoda.nets.objectives.smoothadv import SmoothAdv
 from pagoda.nets.objectives.smoothmix import SmoothMix
@@ -21,7 +20,6 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "adversarial": Adversarial,
     "smoothadv": SmoothAdv,
     "consistency": Consistency,
-    "macer": Macer,
     "smoothmix": SmoothMix,
     "pag": PAG,
     "gradnorm": GradNorm,

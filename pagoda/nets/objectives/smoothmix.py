@@ -2,6 +2,11 @@
 
 Source: Jeong et al. 2021, "SmoothMix: Training Confidence-calibrated Smoothed Classifiers for Certified Robustness"
 (arXiv 2111.09277), Algorithm 1, without its one-step adversary.
+
+It stands here instead of MACER (Zhai et al. 2020, arXiv 2001.02378), the worse per CPU-second on digits at sigma = .5
+(three seeds, ten epochs, 120 images each, 95 % Clopper-Pearson): .80 [.75, .84] against .63 [.58, .68] certified at
+radius .5, .25 [.21, .30] against .26 [.22, .31] at 1, in 26 against 30 CPU-seconds (m = 2, T = 2, eta = 1; k = 8,
+lambda = 4).
 """
 
 import math

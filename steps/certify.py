@@ -30,6 +30,8 @@ from pagoda.run.fingerprint import fingerprint
 from pagoda.run.lock import sole_writer
 
 PUBLIC = ("idx", "label", "predict", "radius", "correct", "time")
+BETWEEN = "sound, but pessimistic: drawing stopped where the radii of interest were decided; more radii cost draws"
+"""What the facts of grid mode say of the certified accuracy at other radii."""
 COLUMNS = (*PUBLIC, "successes", "draws", "lower", "alpha", "mode", "stop")
 
 
@@ -147,8 +149,8 @@ def _is_made(out: Path, facts: dict, identity: str) -> bool:
 
 
 def _facts(config: Config, rule: Rule, model: Loaded, test: Split, device: torch.device) -> dict:
-    looks = {"looks": [look for look, _ in rule.schedule]} if rule.mode == "grid" else {}
-    return config.values(leave_out=("data", "out")) | looks | {
+    grid = {"looks": list(rule.schedule), "between_radii": BETWEEN} if rule.mode == "grid" else {}
+    return config.values(leave_out=("data", "out")) | grid | {
         "model": config.model.parent.name,
         "model_hash": model.hash,
         "device": device.type,

@@ -26,7 +26,7 @@ RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 """Radii of the published tables, in pixel values."""
 EARLY = 0.2
 """Share of alpha that grid mode's looks before the last have together; the Clopper-Pearson bound has the rest."""
-FUTILITY = 0.02
+FUTILITY = 0.03
 """Grid mode stops where another radius would be reached with a smaller chance: this costs power, never soundness."""
 
 

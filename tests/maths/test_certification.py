@@ -76,7 +76,7 @@ def reference(rule: Rule, hits: list[int]) -> tuple[int, float]:
         if reached == len(thresholds):
             return True
         needed = 1 + stats.binom.isf(late, rule.n, thresholds[reached])
-        return stats.betabinom(rule.n - m, s + 0.5, m - s + 0.5).sf(needed - s - 1) < 0.02
+        return stats.betabinom(rule.n - m, s + 0.5, m - s + 0.5).sf(needed - s - 1) < 0.03
 
     def least_not_rejected(s, m):
         return optimize.brentq(lambda p: wealth(p, s, m) + math.log(early), 1e-9, s / m, xtol=1e-14)

@@ -130,10 +130,10 @@ def draw_certified(tables: list[Certificates], frame: pd.DataFrame, published: p
     furthest = max(_draw_curve(axes, table, MARKERS[k % len(MARKERS)]) for k, table in enumerate(tables))
     best = frame[frame.model == ENVELOPE]
     if best[best.accuracy > 0].sigma.nunique() > 1:
-        axes.plot(best.radius, best.accuracy, color="black", linestyle=":", linewidth=1, label=ENVELOPE)
+        axes.plot(best.radius, best.accuracy, color="black", ls=":", lw=1, drawstyle="steps-pre", label=ENVELOPE)
     for number, (sigma, curve) in enumerate(published.groupby("sigma")):
         label = f"{curve.model.iloc[0]}, {curve.source.iloc[0]}" if number == 0 else None
-        axes.plot(curve.radius, curve.accuracy, color="grey", linestyle="--", linewidth=0.8, label=label)
+        axes.plot(curve.radius, curve.accuracy, color="grey", ls="--", lw=0.8, drawstyle="steps-pre", label=label)
         halo = [withStroke(linewidth=3, foreground="white")]
         place = {"xy": (0.02, curve.accuracy.iloc[0]), "va": "bottom", "path_effects": halo, "zorder": 3}
         axes.annotate(f"σ = {sigma:g}", color="grey", fontsize=SIZES["note"], **place)
@@ -149,16 +149,17 @@ def _draw_curve(axes: Axes, table: Certificates, marker: str) -> float:
     model, sigma = table.facts["model"], table.facts["sigma"]
     colour, label = view_colour(model, sigma), f"{model}, σ = {sigma:g}"
     certified = table.rows.radius[table.rows.correct == 1].to_numpy()
-    radii = table.radii if table.is_grid else np.unique(np.concatenate([[0.0], certified]))
-    radii = radii[: 1 + int(np.searchsorted(radii, certified.max(initial=0), "right"))]
+    # A staircase that falls just behind each certified radius: between the radii of interest no line says more.
+    decided = table.radii[table.radii <= certified.max(initial=0)] if table.is_grid else []
+    radii = np.unique([0.0, *certified, *decided])
+    marked = np.searchsorted(radii, decided).tolist() if table.is_grid else 0.1
     values = np.array([table.accuracy(radius)[:3] for radius in radii])
-    line, band = {}, {}  # grid mode: the radii of interest alone were decided
-    if not table.is_grid:  # a staircase that falls just behind each certified radius
-        radii, values = np.append(radii, radii[-1]), np.vstack([values, [0, *interval(0, len(table.rows))]])
+    radii, values = np.append(radii, radii[-1]), np.vstack([values, [0, *interval(0, len(table.rows))]])
+    if not table.is_grid:
         label += f" (ACR {floor(1000 * table.average_radius) / 1000:.3f})"
-        line, band = {"drawstyle": "steps-pre", "markevery": 0.1}, {"step": "pre"}
-    axes.plot(radii, values[:, 0], label=label, color=colour, marker=marker, **line)
-    axes.fill_between(radii, values[:, 1], values[:, 2], alpha=0.15, color=colour, lw=0, **band)
+    line = {"label": label, "color": colour, "marker": marker, "markevery": marked}
+    axes.plot(radii, values[:, 0], drawstyle="steps-pre", **line)
+    axes.fill_between(radii, values[:, 1], values[:, 2], alpha=0.15, color=colour, lw=0, step="pre")
     return radii[-1]
 
 

@@ -134,6 +134,12 @@ class Rule:
         return max(anytime, lower_bound(hits, draws, last)) if draws == self.n else anytime
 
     @property
+    def warning(self) -> str:
+        """One line where n is too small for any certificate, else ""."""
+        level = self.levels[1] if self.mode == "grid" else self.alpha
+        return too_few(self.n, math.floor(-math.log2(level)) + 1, self.alpha)  # n hits bound p by level^(1/n)
+
+    @property
     def ceiling(self) -> float:
         """The largest radius that any image can get: that of n hits in n draws."""
         lower = self.bound(self.n, self.n)
@@ -230,6 +236,12 @@ class Count:
             return False
         more, left = self.rule.goals[self.reached].hits - hits, self.rule.n - self.drawn
         return chance_of(more, left, hits, self.drawn) >= FUTILITY
+
+
+def too_few(n: int, smallest: int, alpha: float) -> str:
+    """Return one line where `n` is below the smallest that can decide at `alpha`, else ""."""
+    few = f"n is {n}: at alpha {alpha:g} all images abstain; the smallest n that can decide is {smallest}"
+    return few if n < smallest else ""
 
 
 @cache

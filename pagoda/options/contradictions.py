@@ -153,6 +153,13 @@ def _judges(dataset: Any, ascend: Any, align: Any) -> Faults:
         )
 
 
+def _chosen(dataset: Any, certify: Any, predict: Any) -> Faults:
+    known = DATASETS[dataset.kind].test
+    for name, section in (("certify", certify), ("predict", predict)):
+        if known and section.first >= known:
+            yield (name, "first"), f"is {section.first}: the test images of {dataset.kind} are 0 to {known - 1}"
+
+
 def _twice(names: list[str], *place: str) -> Faults:
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield place, f"{name} stands twice"
@@ -160,5 +167,5 @@ def _twice(names: list[str], *place: str) -> Faults:
 
 CHECKS: tuple[Callable[..., Faults], ...] = (
     *(dataset_faults, _networks, _training, _target_classes, _swept_class, _shown_classes, _trainings),
-    *(_certified, _swept, _ascended, _epsilons, _judges),
+    *(_certified, _swept, _ascended, _epsilons, _judges, _chosen),
 )

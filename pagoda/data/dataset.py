@@ -53,8 +53,8 @@ class Description:
     `storage` is "arrays" (pixels lie in the .npy files) or "files" (paths below `root` do). `mean` and `std` are a
     channel's, in units of [0, 1]. `fingerprint` identifies pictures, labels and their order (pictures that are files:
     by their names, sizes and times of change). `resize` is the shorter side, in pixels, to which pictures that are
-    files are scaled before their centre is cut out; 0 is `size` itself. `order_seed`
-    is that of `shuffled`, by which the test pictures were brought out of their source's order; None: they were not.
+    files are scaled before their centre is cut out; 0 is `size` itself. `order_seed` is that of
+    the order into which the test pictures were shuffled; None: they are in the order of their source.
     """
 
     kind: str
@@ -113,7 +113,7 @@ class Split:
     """
 
     def __init__(self, path: Path, split: str, part: slice = slice(None), *, as_in_source: bool = False):
-        """Open split "train" or "test" of the dataset whose ``dataset.json`` is at `path`, or a part of it."""
+        """Open split "train" or "test" of the dataset whose ``dataset.json`` is at `path`, or a part of it (of its fixed order)."""
         self.description = read_description(path)
         self.labels = torch.from_numpy(np.load(Path(path).with_name(f"{split}_labels.npy"))[part])
         # Copy-on-write: pages are shared with other jobs, and PyTorch wants an array that could be written to.

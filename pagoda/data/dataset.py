@@ -113,7 +113,7 @@ class Split:
     """
 
     def __init__(self, path: Path, split: str, part: slice = slice(None), *, as_in_source: bool = False):
-        """Open split "train" or "test" of the dataset whose ``dataset.json`` is at `path`, or a part of it (of its fixed order)."""
+        """Open split "train" or "test" of the dataset whose ``dataset.json`` is at `path`, or a part of it."""
         self.description = read_description(path)
         self.labels = torch.from_numpy(np.load(Path(path).with_name(f"{split}_labels.npy"))[part])
         # Copy-on-write: pages are shared with other jobs, and PyTorch wants an array that could be written to.

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from pagoda.errors import BadInput
+from pagoda.log import logger
 from pagoda.maths import ascent
 from pagoda.maths.ascent import Ascended
 from pagoda.maths.certification import RADII, Certificate, Count, Rule
@@ -87,6 +88,8 @@ class Smoothed:
         """
         images, form = self._images(x)
         polls = [Poll(n, alpha, self.classes) for _ in images]
+        if polls[0].warning:
+            logger.warning(polls[0].warning)
         return form([work.count.prediction for work in self._count_all(images, polls, batch, seed)])
 
     def certify(
@@ -115,6 +118,8 @@ class Smoothed:
 
         """
         rule = Rule(mode, self.sigma, n0=n0, n=n, alpha=alpha, radii=tuple(radii))
+        if rule.warning:
+            logger.warning(rule.warning)
         images, form = self._images(x)
         counts = [Count(rule, self.classes) for _ in images]
         return form([work.count.certificate for work in self._count_all(images, counts, batch, seed)])

@@ -30,6 +30,8 @@ from pagoda.run.fingerprint import fingerprint
 from pagoda.run.lock import sole_writer
 
 PUBLIC = ("idx", "label", "predict", "radius", "correct", "time")
+BETWEEN = "sound, but pessimistic: drawing stopped where the radii of interest were decided; more radii cost draws"
+"""What the facts of grid mode say of the certified accuracy at other radii."""
 COLUMNS = (*PUBLIC, "successes", "draws", "lower", "alpha", "mode", "stop")
 
 
@@ -53,9 +55,9 @@ def run(config: Config) -> Path:
 def _run(config: Config, rule: Rule) -> Path:
     device = pick_device()
     model = load_model(config.model, device)
-    test = Split(config.data, "test")
+    test = Split(config.data, "test", as_in_source=True)
     check_fits(config.model, model.identity, config.data, test.description)
-    places = _shard(test.every(config.images), config.shard)
+    places = _shard(test.every(config.images, config.skip, config.first), config.shard)
     facts = _facts(config, rule, model, test, device)
     identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     if _is_made(config.out, facts, identity):
@@ -147,8 +149,8 @@ def _is_made(out: Path, facts: dict, identity: str) -> bool:
 
 
 def _facts(config: Config, rule: Rule, model: Loaded, test: Split, device: torch.device) -> dict:
-    looks = {"looks": [look for look, _ in rule.schedule]} if rule.mode == "grid" else {}
-    return config.values(leave_out=("data", "out")) | looks | {
+    grid = {"looks": list(rule.schedule), "between_radii": BETWEEN} if rule.mode == "grid" else {}
+    return config.values(leave_out=("data", "out")) | grid | {
         "model": config.model.parent.name,
         "model_hash": model.hash,
         "device": device.type,
@@ -159,9 +161,11 @@ def _facts(config: Config, rule: Rule, model: Loaded, test: Split, device: torch
 
 
 def _rule(config: Config) -> Rule:
-    """Return the rule that the options make; warn of radii that it cannot certify."""
+    """Return the rule that the options make; warn of an n, or of radii, that cannot be certified."""
     rule = config.rule(config.sigma)
-    if rule.mode == "grid" and config.radii != RADII and (beyond := [r for r in config.radii if r > rule.ceiling]):
+    if rule.warning:
+        logger.warning(rule.warning)
+    elif rule.mode == "grid" and config.radii != RADII and (beyond := [r for r in config.radii if r > rule.ceiling]):
         listed = ", ".join(f"{radius:g}" for radius in beyond)
         logger.warning("radii %s: above %.3f, the most that n=%d can certify here", listed, rule.ceiling, rule.n)
     return rule

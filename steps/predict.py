@@ -39,13 +39,15 @@ def run(config: Config) -> dict:
     """Predict, write the table and return what its .json says. Raises BadInput, naming the image at fault."""
     device = pick_device()
     model = load_model(config.model, device)
-    test = Split(config.data, "test")
+    test = Split(config.data, "test", as_in_source=True)
     check_fits(config.model, model.identity, config.data, test.description)
-    places, classes = test.every(config.images), len(model.identity.classes)
+    places, classes = test.every(config.images, config.skip, config.first), len(model.identity.classes)
     label = f"predict {config.model.parent.name} sigma={config.sigma:g}"
     progress = Progress(label, 2 * len(places), "images")
     classifier = in_parts(model.classifier, MicroBatch(label, config.batch))
     polls, base = {}, {}  # by place and view
+    if warning := Poll(config.n, config.alpha, classes).warning:
+        logger.warning(warning)
 
     def works():
         for place in places:

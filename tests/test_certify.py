@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pandas as pd
 import pytest
 import safetensors.torch
 from scipy.stats import norm
 
 from pagoda.errors import BadInput
+from pagoda.figures import certified
 from pagoda.figures.certified import read_certificates
 from pagoda.maths.confidence import difference_interval
 from pagoda.nets.architectures import build
@@ -71,6 +73,23 @@ def test_radii_that_no_number_of_draws_can_certify_are_named(asked, caplog):
     with caplog.at_level("WARNING", logger="pagoda"):
         certify.run(changed(asked, mode="grid", radii=(0.5, 3.0)))
     assert re.search(r"radii 3: above 1\.\d+, the most that n=300 can certify here", caplog.text)
+
+
+def test_an_n_that_cannot_certify_anything_is_said_with_the_least_that_can(asked, caplog):
+    for n, radius in ((9, 0), (10, 0.5 * norm.ppf(0.001**0.1))):
+        caplog.clear()
+        rule = changed(asked, n=n, alpha=0.001)
+        with caplog.at_level("WARNING", logger="pagoda"):
+            certify.run(changed(rule, out=asked.out.with_name(f"{n}.tsv")))
+        assert ("n is 9: at alpha 0.001 all images abstain; the smallest n that can decide is 10" in caplog.text) == (
+            n == 9
+        )
+        assert rule.rule(0.5).ceiling == pytest.approx(radius)
+
+
+def test_images_can_be_those_of_a_published_log(asked):
+    table = rows(certify.run(changed(asked, skip=100, first=7, images=3)))
+    assert table.idx.tolist() == [7, 107, 207]
 
 
 def test_neither_batch_size_nor_shards_change_a_row(asked):
@@ -151,13 +170,15 @@ def test_a_full_disk_keeps_the_rows_before_it(asked):
     assert len(rows(certify.run(asked))) == 12
 
 
-def test_a_table_made_in_another_way_is_neither_taken_nor_overwritten(asked):
+@pytest.mark.parametrize("mode", ["fixed", "grid"])
+def test_a_table_made_in_another_way_is_neither_taken_nor_overwritten(asked, mode):
+    asked = changed(asked, mode=mode)
     certify.run(asked)
     made = asked.out.read_bytes()
-    with pytest.raises(BadInput, match=r"was made with n 300, not 400: remove it, or write to .*\.tsv") as refused:
+    with pytest.raises(BadInput, match=r"was made with n 300, not 400.*: remove it, or write to .*\.tsv") as refused:
         certify.run(changed(asked, n=400))
     beside = Path(str(refused.value).rpartition(" ")[2])
-    assert (rows(certify.run(changed(asked, n=400, out=beside))).draws == 400).all()
+    assert rows(certify.run(changed(asked, n=400, out=beside))).draws.max() <= 400
     certify.run(asked)  # nothing to do
     assert asked.out.read_bytes() == made
 
@@ -198,6 +219,21 @@ def test_certified_accuracy_counts_what_is_right_and_large_enough(tmp_path):
     assert (frame.low <= frame.accuracy).all() and (frame.accuracy <= frame.high).all() and (frame.n == 5).all()
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
     assert read_certificates(table).average_radius == pytest.approx(0.57)
+
+
+def test_no_curve_is_above_what_is_certified(tmp_path):
+    radii = [0.3, 0.55, 0.6, 0.616]
+    table = read_certificates(write_table(tmp_path / "t.tsv", [1, 1, 1, 1], radii, mode="grid", radii=[0, 0.5, 0.75]))
+    figure = certified.draw_certified([table], certified_accuracy.run(
+        certified_accuracy.Config(tables=(tmp_path / "t.tsv",), out=tmp_path / "c.png")
+    ), certified.read_published(""))  # fmt: skip
+    line = figure.axes[0].lines[0]
+    x, y = line.get_data()
+    assert line.get_drawstyle() == "steps-pre"
+    for radius in (0, 0.2, 0.3, 0.31, 0.5, 0.58, 0.616):
+        assert y[np.searchsorted(x, radius)] == table.accuracy(radius)[0]
+    assert x.max() == 0.616 and y[-1] == 0  # not a line on to .75
+    assert [x[k] for k in line.get_markevery()] == [0, 0.5]
 
 
 def test_a_summary_has_no_average_radius_where_it_means_nothing(tmp_path):

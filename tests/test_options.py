@@ -95,6 +95,8 @@ def test_the_config_that_we_ship_is_valid_and_repeats_no_default():
         ("sweep.class", "x", r"sweep\.class: unknown class x; digits has 0, 1"),
         ("sweep.views.0.model", "gaussian-9", r"sweep\.views\.0: unknown model 'gaussian-9'"),
         ("certify.looks", [200, 100, 1000], r"digits\.certify: looks are 200, 100, 1000: must increase"),
+        ("certify.first", 3, r"digits\.certify: first is 3: it goes with skip"),
+        ("predict", {"skip": 20, "first": 359}, r"predict\.first is 359: the test images of digits are 0 to 358"),
         ("certify.alpha", 0, r"certify\.alpha is 0: must be above 0"),
         ("certify.alpha", 1, r"certify\.alpha is 1: must be below 1"),
         ("certify.published", "cifar10", r"certify\.published is cifar10, another dataset than digits: leave it out"),

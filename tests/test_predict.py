@@ -37,6 +37,13 @@ def test_it_returns_another_class_no_more_often_than_alpha():
     assert wrong / 2000 <= alpha
 
 
+def test_an_n_that_cannot_predict_is_said_with_the_least_that_can():
+    assert Poll(10, 0.001, 2).warning.endswith("the smallest n that can decide is 11")
+    enough = Poll(11, 0.001, 2)
+    enough.add([11, 0], 11)
+    assert not enough.warning and enough.prediction == 0
+
+
 def test_a_table_says_what_both_classifiers_see_clean_and_under_noise(asked):
     facts = predict.run(asked)
     table = pd.read_csv(asked.out, sep="\t")

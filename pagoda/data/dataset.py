@@ -18,6 +18,7 @@ from torch import Tensor
 from pagoda.data.decode import centre_crop, centre_square, decode
 from pagoda.errors import BadInput
 from pagoda.files import replacing, write_json
+from pagoda.maths.randomness import generator
 
 TOGETHER = 2**24
 """Values of pictures in memory at once as floats, where many are looked at: 64 MB."""
@@ -25,10 +26,24 @@ TOGETHER = 2**24
 
 @dataclass(frozen=True)
 class Pictures:
-    """One split: `images` is uint8 [N, C, size, size], or N paths below the root in UTF-8; `labels` is int64 [N]."""
+    """One split: `images` is uint8 [N, C, size, size], or N paths below the root in UTF-8; `labels` is int64 [N].
+
+    `seed` is that of the order that `shuffled` gave them; None: they are in the order of their source.
+    """
 
     images: np.ndarray
     labels: np.ndarray
+    seed: int | None = None
+
+
+def shuffled(pictures: Pictures, seed: int, split: str) -> Pictures:
+    """Return `pictures` in an order drawn from `seed`, so that the first k of them are a sample of all classes."""
+    order = _order(len(pictures.labels), seed, split).numpy()
+    return Pictures(pictures.images[order], pictures.labels[order], seed)
+
+
+def _order(count: int, seed: int, split: str) -> Tensor:
+    return torch.randperm(count, generator=generator("cpu", seed, "order", split))
 
 
 @dataclass(frozen=True)
@@ -38,7 +53,8 @@ class Description:
     `storage` is "arrays" (pixels lie in the .npy files) or "files" (paths below `root` do). `mean` and `std` are a
     channel's, in units of [0, 1]. `fingerprint` identifies pictures, labels and their order (pictures that are files:
     by their names, sizes and times of change). `resize` is the shorter side, in pixels, to which pictures that are
-    files are scaled before their centre is cut out; 0 is `size` itself.
+    files are scaled before their centre is cut out; 0 is `size` itself. `order_seed` is that of
+    the order into which the test pictures were shuffled; None: they are in the order of their source.
     """
 
     kind: str
@@ -53,6 +69,7 @@ class Description:
     std: tuple[float, ...]
     fingerprint: str
     resize: int = 0
+    order_seed: int | None = None
 
 
 def write_dataset(path: Path, splits: dict[str, Pictures], **facts) -> Description:
@@ -70,7 +87,7 @@ def write_dataset(path: Path, splits: dict[str, Pictures], **facts) -> Descripti
                 status = (Path(facts["root"]) / name.decode()).stat()
                 digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
     sizes = {split: len(pictures.labels) for split, pictures in splits.items()}
-    described = Description(**facts, **sizes, fingerprint=digest.hexdigest()[:12])
+    described = Description(**facts, **sizes, fingerprint=digest.hexdigest()[:12], order_seed=splits["test"].seed)
     write_json(path, asdict(described))
     return described
 
@@ -87,17 +104,24 @@ def read_description(path: Path) -> Description:
 
 
 class Split:
-    """The pictures and labels of one split, in their fixed order.
+    """The pictures and labels of one split, in their fixed order, or in that of their source.
+
+    The order of an image folder is by class, then by name: picture k is the k-th of torchvision's ImageFolder, and of
+    published logs of the test pictures.
 
     `labels` is int64 [N]. `pixels` is uint8 [N, C, size, size], mapped from disk, or None where pictures are files.
     """
 
-    def __init__(self, path: Path, split: str, part: slice = slice(None)):
+    def __init__(self, path: Path, split: str, part: slice = slice(None), *, as_in_source: bool = False):
         """Open split "train" or "test" of the dataset whose ``dataset.json`` is at `path`, or a part of it."""
         self.description = read_description(path)
         self.labels = torch.from_numpy(np.load(Path(path).with_name(f"{split}_labels.npy"))[part])
         # Copy-on-write: pages are shared with other jobs, and PyTorch wants an array that could be written to.
         self._images = np.load(Path(path).with_name(f"{split}_images.npy"), mmap_mode="c")[part]
+        seed, self._place = self.description.order_seed, None
+        if as_in_source and seed is not None:
+            self._place = _order(len(self.labels), seed, split).argsort()
+            self.labels = self.labels[self._place]
         self.pixels = torch.from_numpy(self._images) if self.description.storage == "arrays" else None
 
     def __len__(self) -> int:
@@ -116,6 +140,8 @@ class Split:
     def images(self, places: Tensor | list[int]) -> Tensor:
         """Return the pictures at `places` (int64 [B]), centred: float32 [B, C, size, size] in [0, 1]."""
         places = torch.as_tensor(places)
+        if self._place is not None:
+            places = self._place[places]
         if self.pixels is not None:
             return self.pixels[places].float() / 255
         paths = [self.path(place) for place in places.tolist()]
@@ -130,7 +156,14 @@ class Split:
         for some in places.split(max(1, min(1000, TOGETHER // one))):
             yield self.images(some)
 
-    def every(self, count: int) -> list[int]:
-        """Return the places of `count` pictures spread evenly over the split (of all, where it has no more)."""
+    def every(self, count: int, skip: int = 0, first: int = 0) -> list[int]:
+        """Return the places of `count` pictures spread evenly over the split (of all, where it has no more).
+
+        With `skip`, every skip-th from `first` on, `count` at most. Raises BadInput where there is no picture `first`.
+        """
+        if first >= len(self):
+            raise BadInput(f"first is {first}: the pictures are 0 to {len(self) - 1}")
+        if skip:
+            return list(range(first, len(self), skip))[:count]
         count = min(count, len(self))
         return [k * len(self) // count for k in range(count)]

@@ -5,27 +5,21 @@ storage ("arrays", or "files" where it can keep paths), and returns its pictures
 values are uint8, 0 ... 255.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from pagoda.data.classes import DATASETS, folder_classes
-from pagoda.data.dataset import Pictures
+from pagoda.data.dataset import Pictures, shuffled
 from pagoda.data.decode import centre_square, decode
 from pagoda.data.fashion import fashion
 from pagoda.errors import BadInput
 from pagoda.log import Progress
-from pagoda.maths.randomness import generator
 from pagoda.memory import machine_memory
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-
-
-def shuffled(pictures: Pictures, seed: int, split: str) -> Pictures:
-    """Return `pictures` in an order drawn from `seed`, so that the first k of them are a sample of all classes."""
-    order = torch.randperm(len(pictures.labels), generator=generator("cpu", seed, "order", split)).numpy()
-    return Pictures(pictures.images[order], pictures.labels[order])
 
 
 def digits(root: None, size: int, seed: int, storage: str) -> dict[str, Pictures]:
@@ -114,7 +108,7 @@ def image_folder(root: Path, size: int, seed: int, storage: str) -> dict[str, Pi
         for place, path in enumerate(pictures.images):
             images[place] = decode(root / path.decode(), lambda picture: centre_square(picture, size))
             progress.advance()
-        decoded[split] = Pictures(images, pictures.labels)
+        decoded[split] = replace(pictures, images=images)
     return decoded
 
 

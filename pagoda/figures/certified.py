@@ -126,7 +126,7 @@ def draw_certified(tables: list[Certificates], frame: pd.DataFrame, published: p
             if sigma in (None, table.facts["sigma"]):
                 reach = max(reach, _draw_curve(axes, table, MARKERS[k % len(MARKERS)]))
         if best[best.accuracy > 0].sigma.nunique() > 1:
-            axes.plot(best.radius, best.accuracy, color="black", linestyle=":", linewidth=1, label=ENVELOPE)
+            axes.plot(best.radius, best.accuracy, color="black", ls=":", lw=1, drawstyle="steps-pre", label=ENVELOPE)
         if sigma is not None:
             draw_published(axes, published, sigma)
             axes.set_title(f"σ = {sigma:g}" + "; dashed: published" * (sigma in set(published.sigma)))
@@ -157,16 +157,17 @@ def _draw_curve(axes: Axes, table: Certificates, marker: str) -> float:
     model, sigma = table.facts["model"], table.facts["sigma"]
     colour, label = view_colour(model, sigma), f"{model}, σ = {sigma:g}"
     certified = table.rows.radius[table.rows.correct == 1].to_numpy()
-    radii = table.radii if table.is_grid else np.unique(np.concatenate([[0.0], certified]))
-    radii = radii[: 1 + int(np.searchsorted(radii, certified.max(initial=0), "right"))]
+    # A staircase that falls just behind each certified radius: between the radii of interest no line says more.
+    decided = table.radii[table.radii <= certified.max(initial=0)] if table.is_grid else []
+    radii = np.unique([0.0, *certified, *decided])
+    marked = np.searchsorted(radii, decided).tolist() if table.is_grid else 0.1
     values = np.array([table.accuracy(radius)[:3] for radius in radii])
-    line, band = {}, {}  # grid mode: the radii of interest alone were decided
-    if not table.is_grid:  # a staircase that falls just behind each certified radius
-        radii, values = np.append(radii, radii[-1]), np.vstack([values, [0, *interval(0, len(table.rows))]])
+    radii, values = np.append(radii, radii[-1]), np.vstack([values, [0, *interval(0, len(table.rows))]])
+    if not table.is_grid:
         label += f" (ACR {floor(1000 * table.average_radius) / 1000:.3f})"
-        line, band = {"drawstyle": "steps-pre", "markevery": 0.1}, {"step": "pre"}
-    axes.plot(radii, values[:, 0], label=label, color=colour, marker=marker, **line)
-    axes.fill_between(radii, values[:, 1], values[:, 2], alpha=0.15, color=colour, lw=0, **band)
+    line = {"label": label, "color": colour, "marker": marker, "markevery": marked}
+    axes.plot(radii, values[:, 0], drawstyle="steps-pre", **line)
+    axes.fill_between(radii, values[:, 1], values[:, 2], alpha=0.15, color=colour, lw=0, step="pre")
     return radii[-1]
 
 

@@ -82,8 +82,9 @@ def _draw_certified(axes: Axes, table: pd.DataFrame) -> None:
     for number, ((model, sigma), curve) in enumerate(shown.groupby(["model", "sigma"], sort=False)):
         curve = curve[: 1 + int((curve.accuracy > 0).to_numpy().nonzero()[0].max(initial=0)) + 1]
         style = {"color": view_colour(model, sigma), "marker": MARKERS[number % len(MARKERS)], "markersize": 3}
-        axes.plot(curve.radius, curve.accuracy, label=f"{model}, σ = {sigma:g}", **style)
-        axes.fill_between(curve.radius, curve.low, curve.high, color=style["color"], alpha=0.15, linewidth=0)
+        # Between its radii, nothing above the next one's accuracy is known to be certified.
+        axes.plot(curve.radius, curve.accuracy, label=f"{model}, σ = {sigma:g}", drawstyle="steps-pre", **style)
+        axes.fill_between(curve.radius, curve.low, curve.high, color=style["color"], alpha=0.15, lw=0, step="pre")
     axes.set(xlabel="L2 radius", ylim=(0, 1))
     axes.set_title("certified accuracy", fontsize=SIZES["note"])
     axes.set_xlim(left=0)

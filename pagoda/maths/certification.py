@@ -3,37 +3,48 @@
 A certificate names a class and a lower bound L of its probability p under noise; P(L > p) <= alpha, whatever the data.
 
 - ``fixed``: CERTIFY of Cohen, Rosenfeld & Kolter 2019 (arXiv 1902.02918): n draws, one Clopper-Pearson bound.
-- ``grid``: the radii of interest are given, and drawing stops when no further draw could decide another of them
-  (up to a chance `FUTILITY`, which costs power, never soundness). A group-sequential test: the looks and their shares
-  of alpha are frozen before the first draw and add up to alpha, so the bound holds whenever drawing stops.
+- ``grid``: the radii of interest are given, and drawing stops when no further draw could decide another of them, up to
+  a chance FUTILITY. An e-process may reject each radius's threshold at every look; it has the share EARLY of alpha, and
+  a Clopper-Pearson bound after all n draws has the rest. Why L holds whenever drawing stops: `pagoda.maths.sequential`.
 - ``radius``: a pilot picks the class and an n that gives nearly the radius of the largest n; then n fresh draws.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import pairwise
 
 from pagoda.errors import BadInput
-from pagoda.maths.confidence import lower_bound, upper_bound
+from pagoda.maths.confidence import lower_bound
+from pagoda.maths.sequential import anytime_lower_bound, chance_of, rejects
 
 ABSTAIN = -1
 MODES = ("fixed", "grid", "radius")
 RADII = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 """Radii of the published tables, in pixel values."""
-LOOKS = (200, 300, 400, 700, 1000, 1500, 2300, 3400, 5100, 7700, 11500, 17300, 25900, 38900, 58400, 100000)
-"""Draws after which grid mode looks, for n = 100,000."""
-FUTILITY = 0.01
-"""Chance, over all looks, to stop an image that might still have reached another radius."""
+EARLY = 0.2
+"""Share of alpha that grid mode's looks before the last have together; the Clopper-Pearson bound has the rest."""
+FUTILITY = 0.03
+"""Grid mode stops where another radius would be reached with a smaller chance: this costs power, never soundness."""
 
 
 def default_looks(n: int) -> tuple[int, ...]:
-    """Return the looks of grid mode for at most `n` draws: about half as many again each time, `n` the last."""
-    looks = list(LOOKS[:-1])
+    """Return the looks of grid mode for at most `n` draws: hundreds, about a fifteenth more each time, `n` the last."""
+    looks = [100]
     while looks[-1] < n:
-        looks.append(math.ceil(looks[-1] * 1.5 / 100) * 100)
-    return (*(look for look in looks if look <= n / 1.3), n)
+        looks.append(math.ceil(looks[-1] * 1.07 / 100) * 100)
+    return (*(look for look in looks if look <= n / 1.03), n)
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A radius of interest, in pixel values: the probability that certifies it, and how many of n hits would."""
+
+    radius: float
+    probability: float
+    hits: int
 
 
 @dataclass(frozen=True)
@@ -88,26 +99,51 @@ class Rule:
             raise BadInput(f"label_aware goes with mode grid, not {self.mode}")
 
     @cached_property
-    def schedule(self) -> tuple[tuple[int, float], ...]:
-        """The looks of grid mode, each with its share of alpha; half of it is the last look's."""
-        looks = self.looks or default_looks(self.n)
-        if len(looks) == 1:
-            return ((looks[0], self.alpha),)
-        early = self.alpha / 2 / (len(looks) - 1)
-        return (*((look, early) for look in looks[:-1]), (looks[-1], self.alpha / 2))
+    def schedule(self) -> tuple[int, ...]:
+        """The looks of grid mode."""
+        return self.looks or default_looks(self.n)
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """The shares of alpha of grid mode: of the e-process, at any look, and of the bound after n draws."""
+        early = EARLY if len(self.schedule) > 1 else 0.0
+        return early * self.alpha, (1 - early) * self.alpha
 
     @cached_property
-    def thresholds(self) -> tuple[float, ...]:
-        """The probabilities Phi(radius / sigma) that certify the radii of interest, increasing."""
+    def goals(self) -> tuple[Goal, ...]:
+        """The radii of interest, increasing, with the probabilities Phi(radius / sigma), rounded up."""
         from scipy.special import ndtr  # imported late, as in `confidence`
 
-        return tuple(float(ndtr(radius / self.sigma)) for radius in sorted({0.0, *self.radii}))
+        goals = []
+        for radius in sorted({0.0, *self.radii}):
+            p = float(ndtr(radius / self.sigma)) * (1 + 1e-15)
+            hits = bisect_left(range(self.n + 1), p, key=lambda s: lower_bound(s, self.n, self.levels[1]))
+            goals.append(Goal(radius, p, hits))
+        return tuple(goals)
+
+    def rejects(self, goal: Goal, hits: int, draws: int) -> bool:
+        """Tell whether `hits` of `draws`, a look of grid mode, say that the probability is above a goal's."""
+        return self.levels[0] > 0 and rejects(goal.probability, hits, draws, self.levels[0])
+
+    def bound(self, hits: int, draws: int) -> float:
+        """Return the lower bound that `hits` of `draws` give: of grid mode at a look, else of Clopper and Pearson."""
+        if self.mode != "grid":
+            return lower_bound(hits, draws, self.alpha)
+        early, last = self.levels
+        anytime = anytime_lower_bound(hits, draws, early) if early else 0.0
+        return max(anytime, lower_bound(hits, draws, last)) if draws == self.n else anytime
+
+    @property
+    def warning(self) -> str:
+        """One line where n is too small for any certificate, else ""."""
+        level = self.levels[1] if self.mode == "grid" else self.alpha
+        return too_few(self.n, math.floor(-math.log2(level)) + 1, self.alpha)  # n hits bound p by level^(1/n)
 
     @property
     def ceiling(self) -> float:
         """The largest radius that any image can get: that of n hits in n draws."""
-        alpha = self.schedule[-1][1] if self.mode == "grid" else self.alpha
-        return certified_radius(lower_bound(self.n, self.n, alpha), self.sigma)
+        lower = self.bound(self.n, self.n)
+        return certified_radius(lower, self.sigma) if lower > 0.5 else 0.0
 
 
 @dataclass(frozen=True)
@@ -143,7 +179,7 @@ class Count:
         self.rule, self.classes, self.label = rule, classes, label
         self.phase, self.drawn, self.upto = "select", 0, rule.n0
         self.votes, self.selected = [0] * classes, ABSTAIN
-        self.lower, self.upper = 0.0, 1.0
+        self.reached = 0  # of the rule's goals, in grid mode
         self.certificate: Certificate | None = None
 
     @property
@@ -172,45 +208,40 @@ class Count:
         if rule.label_aware and self.selected != self.label:
             self.certificate = Certificate(ABSTAIN, 0.0, 0, 0, 0.0, "skipped")
         elif rule.mode == "grid":
-            self.upto = rule.schedule[0][0]
+            self.upto = rule.schedule[0]
         else:
             self.upto = rule.n if rule.mode == "fixed" else enough_draws(hits, rule)
 
     def _look(self) -> None:
-        rule, hits = self.rule, self.votes[self.selected]
-        if rule.mode != "grid":
-            lower = lower_bound(hits, self.drawn, rule.alpha)
-            self._end(lower, "n" if self.drawn == rule.n else "tolerance")
-            return
-        number, alpha = next((k, a) for k, (look, a) in enumerate(rule.schedule) if look == self.drawn)
-        futility = FUTILITY / len(rule.schedule)
-        self.lower = max(self.lower, lower_bound(hits, self.drawn, alpha))
-        self.upper = min(self.upper, upper_bound(hits, self.drawn, futility))
-        if self.drawn == rule.n:
-            self._end(self.lower, "n")
-        elif _reached(self.lower, rule) == _reached(self._best_case(hits, futility), rule):
-            self._end(self.lower, "decided")
-        else:
-            self.upto = rule.schedule[number + 1][0]
-
-    def _best_case(self, hits: int, futility: float) -> float:
-        """Return the lower bound after all n draws, should the rest of them go as well as can be expected."""
-        from scipy.special import bdtrik
-
-        left = self.rule.n - self.drawn
-        more = left if self.upper >= 1 else min(left, math.ceil(bdtrik(1 - futility, left, self.upper)))
-        return max(self.lower, lower_bound(hits + more, self.rule.n, self.rule.schedule[-1][1]))
-
-    def _end(self, lower: float, stop: str) -> None:
-        hits, drawn = self.votes[self.selected], self.drawn
+        rule, hits, reached = self.rule, self.votes[self.selected], []
+        if rule.mode == "grid":
+            while self.reached < len(rule.goals) and rule.rejects(rule.goals[self.reached], hits, self.drawn):
+                self.reached += 1
+            reached = rule.goals[: self.reached][-1:]
+            if self.drawn < rule.n and self._is_open(hits):
+                self.upto = rule.schedule[bisect_right(rule.schedule, self.drawn)]
+                return
+        lower = max(rule.bound(hits, self.drawn), *(goal.probability for goal in reached), 0.0)
         selected, radius = ABSTAIN, 0.0
         if lower > 0.5:
-            selected, radius = self.selected, certified_radius(lower, self.rule.sigma)
-        self.certificate = Certificate(selected, radius, hits, drawn, lower, stop)
+            # A goal's probability is rounded up, so that its radius holds as it stands.
+            selected = self.selected
+            radius = max(certified_radius(lower, rule.sigma), *(goal.radius for goal in reached), 0.0)
+        stop = "n" if self.drawn == rule.n else {"grid": "decided", "radius": "tolerance"}[rule.mode]
+        self.certificate = Certificate(selected, radius, hits, self.drawn, lower, stop)
+
+    def _is_open(self, hits: int) -> bool:
+        """Whether the rest of the draws may yet reach another goal. The next one is the nearest."""
+        if self.reached == len(self.rule.goals):
+            return False
+        more, left = self.rule.goals[self.reached].hits - hits, self.rule.n - self.drawn
+        return chance_of(more, left, hits, self.drawn) >= FUTILITY
 
 
-def _reached(lower: float, rule: Rule) -> int:
-    return sum(threshold <= lower for threshold in rule.thresholds)
+def too_few(n: int, smallest: int, alpha: float) -> str:
+    """Return one line where `n` is below the smallest that can decide at `alpha`, else ""."""
+    few = f"n is {n}: at alpha {alpha:g} all images abstain; the smallest n that can decide is {smallest}"
+    return few if n < smallest else ""
 
 
 @cache

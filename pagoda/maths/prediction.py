@@ -3,10 +3,11 @@
 Source: Cohen, Rosenfeld & Kolter 2019 (arXiv 1902.02918), algorithm PREDICT; Hung & Fithian 2019 for its test.
 """
 
+import math
 from collections.abc import Sequence
 
 from pagoda.errors import BadInput
-from pagoda.maths.certification import ABSTAIN
+from pagoda.maths.certification import ABSTAIN, too_few
 
 
 class Poll:
@@ -23,6 +24,11 @@ class Poll:
             raise BadInput(f"alpha is {alpha:g}: must be above 0 and below 1")
         self.n, self.alpha, self.classes = n, alpha, classes
         self.votes, self.drawn = [0] * classes, 0
+
+    @property
+    def warning(self) -> str:
+        """One line where n is too small for any prediction, else ""."""
+        return too_few(self.n, math.ceil(1 - math.log2(self.alpha)), self.alpha)  # the p-value of n votes is 2^(1 - n)
 
     @property
     def ended(self) -> bool:

@@ -193,6 +193,13 @@ def _property(models: Sequence[Model], train: Any, certify: Any, generality: Any
         yield ("property",), f"{views} certified models are too few for a rank correlation: 3 at least (certify.also)"
 
 
+def _chosen(dataset: Any, certify: Any, predict: Any) -> Faults:
+    known = DATASETS[dataset.kind].test
+    for name, section in (("certify", certify), ("predict", predict)):
+        if known and section.first >= known:
+            yield (name, "first"), f"is {section.first}: the test images of {dataset.kind} are 0 to {known - 1}"
+
+
 def _twice(names: list[str], *place: str) -> Faults:
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield place, f"{name} stands twice"
@@ -200,5 +207,5 @@ def _twice(names: list[str], *place: str) -> Faults:
 
 CHECKS: tuple[Callable[..., Faults], ...] = (
     *(dataset_faults, _networks, _training, _target_classes, _swept_class, _shown_classes, _trainings),
-    *(_certified, _compared, _swept, _ablated, _ascended, _epsilons, _judges, _property),
+    *(_certified, _compared, _swept, _ablated, _ascended, _epsilons, _judges, _chosen, _property),
 )

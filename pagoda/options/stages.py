@@ -93,10 +93,23 @@ class SmoothedViewOptions(Options):
         return View(self.model, self.sigma)
 
 
-class Certify(Options):
+class Chosen(Options):
+    """Which test images: numbered in the order of their source, as in published logs."""
+
+    images: int = option("test images, evenly spread; with skip: at most", 100, ge=1)
+    skip: int = option("take every skip-th image (0: evenly spread)", 0, ge=0)
+    first: int = option("number of the first image, with skip", 0, ge=0)
+
+    @model_validator(mode="after")
+    def _first_goes_with_skip(self) -> "Chosen":
+        if self.first and not self.skip:
+            raise ValueError(f"first is {self.first}: it goes with skip, e.g. skip 1")
+        return self
+
+
+class Certify(Chosen):
     """Certification (Cohen et al. 2019)."""
 
-    images: int = option("test images, evenly spread", 100, ge=1)
     mode: Literal[MODES] = option(
         "grid: draws until the radii are decided; fixed: n (Cohen et al. 2019); radius: for the average radius", "grid"
     )
@@ -106,7 +119,7 @@ class Certify(Options):
     radii: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Unique] = option(
         "grid: radii of interest", RADII, min_length=1
     )
-    looks: tuple[Count, ...] = option("grid: draws after which to look (none: about 1.5 times as many each)", ())
+    looks: tuple[Count, ...] = option("grid: draws after which to look (none: a fifteenth more each)", ())
     label_aware: bool = option("grid: do not certify an image whose selected class is not its label", False)
     tolerance: float = option("radius: share of the radius that may be lost to fewer draws", 0.05, gt=0, lt=1)
     seed: int = option("of the noise", 0, ge=0)
@@ -130,10 +143,9 @@ class CertifySection(Certify):
     published: Literal[tuple(PUBLISHED)] | None = option("compare with published figures of", None)
 
 
-class Predict(Options):
+class Predict(Chosen):
     """Prediction (Cohen et al. 2019)."""
 
-    images: int = option("test images, evenly spread", 100, ge=1)
     n: int = option("draws for a prediction", 1000, ge=1)
     alpha: float = option("chance that a prediction is not the smoothed classifier's", 0.001, gt=0, lt=1)
     seed: int = option("of the noise", 0, ge=0)

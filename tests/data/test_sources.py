@@ -11,11 +11,12 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 from torchvision import transforms
-from torchvision.datasets import CIFAR10
+from torchvision.datasets import CIFAR10, ImageFolder
 
 from pagoda.data.batches import batches
 from pagoda.data.classes import DATASETS
 from pagoda.data.dataset import Pictures, Split, read_description, write_dataset
+from pagoda.data.decode import centre_square
 from pagoda.data.sources import LOADERS
 from pagoda.errors import BadInput
 from steps import fetch
@@ -55,6 +56,22 @@ def test_image_folders(tmp_path, folder, storage):
     # The pictures of class 1 were made brighter: labels and pictures stay together.
     assert ((x.mean(dim=(1, 2, 3)) > 0.3) == (train.labels == 1)).all()
     assert train.labels[:6].unique().numel() == 2  # shuffled
+    # In their source's order, picture k is the k-th of torchvision's, and so of published logs.
+    theirs = ImageFolder(folder / "test")
+    ours = Split(tmp_path / "fetch" / "dataset.json", "test", as_in_source=True)
+    assert ours.labels.tolist() == theirs.targets
+    for k in ours.every(3, skip=5, first=1):
+        expected = transforms.functional.pil_to_tensor(centre_square(theirs[k][0], 16)) / 255
+        assert torch.equal(ours.images([k])[0], expected)
+
+
+def test_every_so_many_pictures_are_those_of_published_logs(dataset):
+    test = Split(dataset, "test")
+    assert test.every(500, skip=20) == list(range(0, 359, 20))
+    assert test.every(3, skip=1, first=100) == [100, 101, 102]
+    assert test.every(3) == [0, 119, 239]
+    with pytest.raises(BadInput, match="first is 359: the pictures are 0 to 358"):
+        test.every(3, skip=1, first=359)
 
 
 @pytest.mark.parametrize("shape", [(33, 47), (47, 33), (301, 256), (57, 57), (32, 32), (29, 200), (500, 375)])

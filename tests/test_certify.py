@@ -224,9 +224,8 @@ def test_certified_accuracy_counts_what_is_right_and_large_enough(tmp_path):
 def test_no_curve_is_above_what_is_certified(tmp_path):
     radii = [0.3, 0.55, 0.6, 0.616]
     table = read_certificates(write_table(tmp_path / "t.tsv", [1, 1, 1, 1], radii, mode="grid", radii=[0, 0.5, 0.75]))
-    figure = certified.draw_certified([table], certified_accuracy.run(
-        certified_accuracy.Config(tables=(tmp_path / "t.tsv",), out=tmp_path / "c.png")
-    ), certified.read_published(""))  # fmt: skip
+    frame = certified_accuracy.run(certified_accuracy.Config(tables=(tmp_path / "t.tsv",), out=tmp_path / "c.png"))
+    figure = certified.draw_certified([table], frame, pd.DataFrame())
     line = figure.axes[0].lines[0]
     x, y = line.get_data()
     assert line.get_drawstyle() == "steps-pre"

@@ -17,6 +17,7 @@ from scipy.stats import norm
 from pagoda.errors import BadInput
 from pagoda.figures import certified
 from pagoda.figures.certified import read_certificates
+from pagoda.figures.published import read_published
 from pagoda.maths.confidence import difference_interval
 from pagoda.nets.architectures import build
 from pagoda.nets.model import read_identity, save_model
@@ -226,7 +227,7 @@ def test_no_curve_is_above_what_is_certified(tmp_path):
     table = read_certificates(write_table(tmp_path / "t.tsv", [1, 1, 1, 1], radii, mode="grid", radii=[0, 0.5, 0.75]))
     figure = certified.draw_certified([table], certified_accuracy.run(
         certified_accuracy.Config(tables=(tmp_path / "t.tsv",), out=tmp_path / "c.png")
-    ), certified.read_published(""))  # fmt: skip
+    ), read_published(""))  # fmt: skip
     line = figure.axes[0].lines[0]
     x, y = line.get_data()
     assert line.get_drawstyle() == "steps-pre"

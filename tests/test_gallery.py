@@ -32,7 +32,6 @@ def made_ascent(model, sigma, start, epsilon, target, side=8, channels=3) -> Asc
     frames = rng.integers(0, 256, (4, *source.shape)).astype(np.uint8)
     frames[0] = source
     settings = Settings(
-        score="log-p",
         model=model, model_hash=f"hash-{model}", objective=model.partition("-")[0], sigma=sigma, target=target,
         epsilon=epsilon, step=epsilon / 10, steps=STEPS, draws=16 if sigma else 1, check_draws=64 if sigma else 1,
         seed=7, classes=CLASSES, device="cpu", data="data", code="code", start=start, options={},

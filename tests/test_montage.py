@@ -25,7 +25,6 @@ def invented(number: int = 0, start: str = "images", **changes) -> Ascent:
     """Return an ascent with random pictures and numbers of its own."""
     draw = np.random.default_rng(number)
     settings = Settings(
-        score="log-p",
         model="gaussian-0.5", model_hash=f"{number:012x}", objective="gaussian", sigma=0.5, target="3", epsilon=2.0,
         step=0.2, steps=30, draws=16, check_draws=256, seed=7, classes=tuple("0123456789"), device="cpu", data="",
         code="", start=start, options={},

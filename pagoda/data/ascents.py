@@ -43,8 +43,8 @@ class Settings:
     data: str
     code: str
     start: str
-    score: str
     options: dict[str, Any]
+    score: str = "log-p"
 
     @property
     def view(self) -> View:

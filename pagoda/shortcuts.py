@@ -8,8 +8,8 @@ import torch
 
 from pagoda.errors import BadInput
 from pagoda.maths.alignment import contrastive_cosine, high_frequency_fraction, saliency_cosine
-from pagoda.nets.architectures import fold_batch_norms
-from pagoda.nets.importers import fit, normalisation, read_checkpoint
+from pagoda.nets.architectures import fold_ours
+from pagoda.nets.importers import assemble
 from pagoda.nets.model import BaseClassifier
 from pagoda.smoothed import Images, Seed, Smoothed, Target
 
@@ -17,11 +17,14 @@ from pagoda.smoothed import Images, Seed, Smoothed, Target
 def import_checkpoint(
     path: Path | str,
     *,
-    format: str,
     architecture: str | dict,
     classes: Sequence[str] | int,
+    format: str = "auto",
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
+    clamp: bool | None = None,
+    standardise: bool = False,
+    denoiser: dict | None = None,
     channels: int = 3,
     trusted: bool = False,
     device: torch.device | str = "cpu",
@@ -30,27 +33,31 @@ def import_checkpoint(
 
     Args:
         path: the file.
-        format: its format: locuslab, smoothadv, robustness, robustbench or torchvision.
-        architecture: name of the architecture, e.g. "resnet110", or {"name": "airbench", "widths": [64, 128, 256]}.
-        classes: the names of its classes, or how many there are.
+        architecture: name of the architecture, e.g. "resnet110", or {"name": "wideresnet", "depth": 28, "width": 10},
+            or {"factory": "module:function", options}, e.g. "timm:create_model".
+        classes: the names of its classes in the order of its outputs, or how many there are.
+        format: its format: auto, locuslab, smoothadv, robustness, robustbench or torchvision.
         mean: of each channel, where the file does not hold it; pictures are normalised in the classifier.
         std: likewise.
+        clamp: clamp pictures to [0, 1] before all else; None: where it was published so (robustness).
+        standardise: bring each picture to mean 0 and deviation 1 by itself (Ding et al. 2020).
+        denoiser: what comes before it, {"architecture": {"name": "dncnn"} or {"factory": ...}, "file": its weights}.
         channels: of its pictures.
-        trusted: read the file even where that runs code from it.
+        trusted: read the files even where that runs code from them.
         device: where the classifier goes.
 
     Raises:
         BadInput: where the file is missing, is of another format, or does not fit the architecture.
 
     """
-    weights, found = read_checkpoint(Path(path), format, trusted)
     options = {"name": architecture} if isinstance(architecture, str) else dict(architecture)
     names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
-    shift, scale = normalisation(path, found, tuple(mean), tuple(std), channels)
-    network = fit(Path(path), weights, options, len(names), channels)
-    if "factory" not in options:
-        fold_batch_norms(network.eval())
-    return BaseClassifier(network, shift, scale, names).eval().requires_grad_(False).to(device)
+    before = {"mean": tuple(mean), "std": tuple(std), "clamp": clamp, "standardise": standardise}
+    network, known = assemble(
+        Path(path), options, names, channels, form=format, trusted=trusted, denoiser=denoiser, **before
+    )
+    fold_ours(network.eval(), known.pop("architecture"))
+    return BaseClassifier(network, classes=names, **known).eval().requires_grad_(False).to(device)
 
 
 def align(

@@ -1,5 +1,7 @@
 """train: a dataset -> a base classifier, under an objective (pagoda/nets/objectives).
 
+It starts from random weights, or from another model's, imported or trained (``--init``).
+
 Writes ``model.safetensors``, ``history.csv`` (a row an epoch) and ``summary.json``. Interrupted at any moment, the
 same command goes on from its last checkpoint and ends with the same network: every draw is keyed by its place in
 the training, not by what was drawn before.
@@ -22,15 +24,15 @@ from pathlib import Path
 import torch
 
 from pagoda.data.batches import Augmentation, epoch_order, stream
-from pagoda.data.dataset import Split
+from pagoda.data.dataset import Description, Split
 from pagoda.data.means import made_from_and_tested_on
 from pagoda.device import pick_device, pick_precision
 from pagoda.errors import BadInput
-from pagoda.files import write_json, write_text
+from pagoda.files import file_hash, write_json, write_text
 from pagoda.log import Progress, logger
 from pagoda.nets.evaluation import accuracies
 from pagoda.nets.group import Group, joined
-from pagoda.nets.model import Identity, save_model
+from pagoda.nets.model import Identity, check_fits, load_weights, read_identity, save_model
 from pagoda.nets.training import Training
 from pagoda.options import AnyModel, Architecture, JudgePictures, Train, option
 from pagoda.run.command import main
@@ -45,6 +47,7 @@ class Config(Train, JudgePictures):
     out: Path = option("where model.safetensors goes; history.csv and summary.json go beside it")
     architecture: Architecture = option("as in config.yaml: {name: airbench, widths: [64, 128, 256]}")
     model: AnyModel = option("as in config.yaml: {objective: gaussian, sigma: 0.5}")
+    init: Path | None = option("model.safetensors whose weights, normalisation and denoiser it starts from", None)
 
 
 def run(config: Config) -> dict:
@@ -59,9 +62,10 @@ def _run(config: Config, group: Group) -> dict:
     if (size := pictures.description.size) < config.architecture.smallest:
         raise BadInput(f"architecture: {config.architecture.too_small(size)}")
     architecture = config.architecture.values()
+    start = _start(config, pictures.description, architecture)
     identity = Identity.of(
         pictures.description,
-        architecture=architecture,
+        **start or {"architecture": architecture},
         objective=config.model.objective_values,
         seed=config.seed,
         precision=pick_precision(config.precision, device),
@@ -82,14 +86,16 @@ def _run(config: Config, group: Group) -> dict:
         *(label, identity.architecture, identity.objective, len(pictures), identity.precision, group.of),
     )
     # Named by a hash of all that decides the network: a checkpoint of anything else is not this training's.
-    decisive = json.dumps(config.values(leave_out=("data", "out")) | asdict(identity), sort_keys=True).encode()
+    decisive = json.dumps(config.values(leave_out=("data", "out", "init")) | asdict(identity), sort_keys=True).encode()
     named = hashlib.sha256(decisive).hexdigest()[:12]
     checkpoint = config.out.with_name("checkpoints") / f"{named}.checkpoint"
     training.objective.fit(pictures, device)
+    if start:
+        load_weights(training.classifier.network, config.init, identity)
     training.restore(checkpoint)
-    if not training.done:
+    if not training.done and not start:
         training.whiten(pictures.images(pictures.every(max(1, 2_000_000 // size**2))))
-    else:
+    elif training.done:
         logger.info("%s: goes on from step %d, %.0f s in", label, training.done, training.seconds)
     _fit(config, training, pictures, checkpoint)
     summary = _summary(config, training, tested)
@@ -103,6 +109,19 @@ def _run(config: Config, group: Group) -> dict:
             other.unlink()
     logger.info("%s: %s", label, ", ".join(f"{k} {v:.3f}" for k, v in summary.items() if k.endswith("accuracy")))
     return summary
+
+
+def _start(config: Config, data: Description, architecture: dict) -> dict:
+    """Return what `Identity` says of the model that this one starts from; {} where it starts from random weights."""
+    if config.init is None:
+        return {}
+    identity = read_identity(config.init)
+    check_fits(config.init, identity, config.data, data)
+    held = identity.architecture
+    if architecture != (behind := held["network"] if held.get("name") == "denoised" else held):
+        raise BadInput(f"architecture is {architecture}, but that of {config.init} is {behind}")
+    same = {name: getattr(identity, name) for name in ("architecture", "mean", "std", "prepare", "outputs")}
+    return same | {"init": file_hash(config.init)}
 
 
 def _fit(config: Config, training: Training, pictures: Split, checkpoint: Path) -> None:

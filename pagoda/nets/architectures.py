@@ -4,11 +4,7 @@ An architecture is a dict: {"name": "airbench", "widths": [64, 128]}, one of ARC
 {"factory": "module:function", ...}, a network of anyone's with its options.
 """
 
-import importlib
-import inspect
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +12,10 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pagoda.errors import BadInput
+from pagoda.nets.denoisers import Denoised, build_denoiser
+from pagoda.nets.factories import make
 from pagoda.nets.gaussians import ClassGaussians
+from pagoda.nets.published import LeNet, preact_resnet18, wide_resnet
 
 
 def convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -142,6 +141,15 @@ def fold_batch_norms(network: nn.Module) -> None:
             before, earlier = name, child
 
 
+def fold_ours(network: nn.Module, architecture: dict) -> None:
+    """Fold the batch-norms of a network, in eval mode, as far as it is one of ours: a factory's is left as it is."""
+    if architecture.get("name") == "denoised":
+        fold_ours(network.denoiser, architecture["denoiser"])
+        fold_ours(network.classifier.network, architecture["network"])
+    elif "name" in architecture:
+        fold_batch_norms(network)
+
+
 def _initialise(net: nn.Module) -> None:
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
@@ -156,13 +164,17 @@ def _resnet50(classes: int, channels: int) -> nn.Module:
     return resnet50(num_classes=classes)
 
 
-def _resnet18(classes: int, channels: int) -> nn.Module:
-    from torchvision.models import resnet18  # imported late, as above
+def _small(name: str, classes: int, channels: int) -> nn.Module:
+    """Return a ResNet of torchvision's as is usual for 32 x 32 pictures: its stem keeps the side."""
+    from torchvision import models  # imported late, as above
 
-    # As is usual for 32 x 32 pictures: the stem keeps the side. Its input is of any number of channels.
-    network = resnet18(num_classes=classes)
+    network = getattr(models, name)(num_classes=classes)
     network.conv1, network.maxpool = convolution(channels, 64), nn.Identity()
     return network
+
+
+def _denoised(classes: int, channels: int, denoiser: dict, network: dict, **normalisation) -> nn.Module:
+    return Denoised(build_denoiser(denoiser, channels), build(network, classes, channels), **normalisation)
 
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
@@ -170,8 +182,13 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "gaussians": ClassGaussians,
     "resnet20": lambda classes, channels: CifarResNet(classes, channels, depth=20),
     "resnet110": lambda classes, channels: CifarResNet(classes, channels, depth=110),
-    "resnet18": _resnet18,
+    "resnet18": lambda classes, channels: _small("resnet18", classes, channels),
     "resnet50": _resnet50,
+    "cifar-resnet50": lambda classes, channels: _small("resnet50", classes, channels),
+    "preactresnet18": preact_resnet18,
+    "wideresnet": wide_resnet,
+    "lenet": LeNet,
+    "denoised": _denoised,
 }
 """Builders by name, each called as builder(classes, channels, **options)."""
 
@@ -200,35 +217,10 @@ def build(architecture: dict, classes: int, channels: int) -> nn.Module:
             raise BadInput(f"architecture {name!r} is unknown: choose from {', '.join(ARCHITECTURES)}")
         try:
             return ARCHITECTURES[name](classes, channels, **options)
-        except TypeError as error:
+        except (TypeError, KeyError) as error:
             raise BadInput(f"architecture {name} does not take {options}: {error}") from None
-    factory = architecture["factory"]
-    made = _import(factory)
-    try:
-        if {"classes", "channels"} <= set(inspect.signature(made).parameters):
-            options |= {"classes": classes, "channels": channels}
-        else:
-            options |= {"num_classes": classes} | ({"in_chans": channels} if channels != 3 else {})
-        network = made(**options)
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        raise BadInput(f"architecture factory {factory} failed, called with {options}: {said}") from None
-    if not isinstance(network, nn.Module):
-        raise BadInput(f"architecture factory {factory} made a {type(network).__name__}, not a torch.nn.Module")
-    return network
-
-
-def _import(factory: str) -> Callable[..., nn.Module]:
-    module, _, function = str(factory).partition(":")
-    if str(Path.cwd()) not in sys.path:  # as with `python -m`
-        sys.path.append(str(Path.cwd()))
-    try:
-        return getattr(importlib.import_module(module), function)
-    except Exception as error:  # whatever its code raises
-        raise BadInput(
-            f"architecture factory {factory!r}, written module:function, cannot be imported from the current folder or "
-            f"from what is installed: {type(error).__name__}: {error}"
-        ) from None
+    taken, usual = {"classes": classes, "channels": channels}, {"num_classes": classes}
+    return make(architecture["factory"], options, taken, usual | ({"in_chans": channels} if channels != 3 else {}))
 
 
 def build_seeded(seed: int, *args, **kwargs) -> nn.Module:

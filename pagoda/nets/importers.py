@@ -1,68 +1,234 @@
-"""Published checkpoints -> the weights of our architectures, and the normalisation where the file has it.
+"""Published checkpoints -> the weights of an architecture, and the normalisation where the file has it.
 
 A pickle runs code when it is read, so files are read with ``weights_only=True``; one that holds more than tensors and
-plain values is read only where its user says that he trusts it.
+plain values is read only where its user says that he trusts it. `pagoda.nets.naming` has what is known of publishers.
 """
 
 import importlib.util
 import pickle
-from collections.abc import Callable
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from pagoda.errors import BadInput
 from pagoda.nets.architectures import build
+from pagoda.nets.denoisers import Denoised, build_denoiser
+from pagoda.nets.naming import CLAMPS, CONTAINERS, NORMALISERS, Weights, fits, looks_like, renamed, stripped
 
-Weights = dict[str, Tensor]
-Normalisation = tuple[tuple[float, ...], tuple[float, ...]] | None
+Moments = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel."""
+
+FORMATS: dict[str, tuple[str, ...]] = {
+    "auto": CONTAINERS,
+    "locuslab": ("state_dict",),
+    "smoothadv": ("state_dict",),
+    "robustness": ("model", "state_dict"),
+    "robustbench": CONTAINERS,
+    "torchvision": ("",),
+}
+"""Where a publisher's files have their weights."""
 
 
-def read_checkpoint(path: Path, form: str, trusted: bool = False) -> tuple[Weights, Normalisation]:
+STARTS = (b"PK", *(bytes([128, protocol]) for protocol in range(1, 6)))
+"""Of PyTorch's files, and of those from before 2020 (pickles): not of a web page, nor of what Git LFS leaves."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read from the file at `path`: weights by their publisher's names, and what stands before the network.
+
+    `moments` are None where the file does not hold them; `clamps`: pictures are clamped to [0, 1] before them.
+    """
+
+    path: Path
+    weights: Weights
+    moments: Moments | None
+    clamps: bool
+
+
+def read_checkpoint(path: Path, form: str = "auto", trusted: bool = False) -> Checkpoint:
     """Read a checkpoint of one of FORMATS.
 
     Args:
         path: the file.
-        form: its format.
-        trusted: read it even where that runs code from the file.
-
-    Returns:
-        Weights by our names, and (mean, std) of each channel where the file holds them.
+        form: its format; "auto" finds the weights wherever a publisher has them.
+        trusted: read it even where that runs code from it.
 
     Raises:
-        BadInput: where the file is missing, holds more than weights, or is not of that format.
+        BadInput: where the file is missing, holds more than weights, is not of that format, or has weights that are
+            not finite.
 
     """
     if form not in FORMATS:
         raise BadInput(f"format {form!r} is unknown: choose from {', '.join(FORMATS)}")
+    found = _read(path, trusted)
+    held = next((found[key] if key else found for key in FORMATS[form] if not key or _is_in(key, found)), None)
+    held = held.state_dict() if isinstance(held, nn.Module) else held
+    held = held if isinstance(held, Mapping) else {}
+    weights = {str(name): value for name, value in held.items() if isinstance(value, Tensor)}  # and no accuracy or such
+    moments = {name: value for name, value in weights.items() if NORMALISERS.search(name)}
+    clamps = any(CLAMPS.search(name) for name in weights)
+    weights = stripped({name: value for name, value in weights.items() if name not in moments})
+    if not weights or (form == "robustness" and not clamps):
+        inside = ", ".join(map(str, list(found)[:8])) if isinstance(found, Mapping) else type(found).__name__
+        fault = "holds no weights by their names" if form == "auto" else f"is not of format {form}"
+        raise BadInput(f"{path} {fault}: it holds {inside}")
+    if wrong := [name for name, value in weights.items() if not value.isfinite().all()]:
+        raise BadInput(f"{path} holds weights that are not finite numbers: {_listed(wrong)}")
+    return Checkpoint(Path(path), weights, _moments(path, moments), clamps)
+
+
+def _is_in(key: str, found: object) -> bool:
+    return isinstance(found, Mapping) and isinstance(found.get(key), Mapping | nn.Module)
+
+
+def _read(path: Path, trusted: bool) -> object:
     # Files of robustness are dill's, where that is installed.
     reader = importlib.import_module("dill") if trusted and importlib.util.find_spec("dill") else None
     try:
-        found = torch.load(path, map_location="cpu", weights_only=not trusted, pickle_module=reader)
+        if Path(path).suffix == ".safetensors":
+            return load_file(path)
+        with Path(path).open("rb") as file:
+            start = file.read(40)
+        if start[:2] not in STARTS:
+            raise BadInput(f"{path} is no checkpoint of PyTorch's: it begins with {start!r}")
+        with torch.serialization.safe_globals(HARMLESS):
+            found = torch.load(path, map_location="cpu", weights_only=not trusted, pickle_module=reader)
     except FileNotFoundError:
         raise BadInput(f"no checkpoint at {path}") from None
-    except pickle.UnpicklingError:
-        raise BadInput(
-            f"{path} holds more than weights, and reading the rest would run code from the file: only if you trust "
-            "who made it, say `trusted: true`"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise BadInput(f"{path} is no checkpoint that PyTorch reads: {' '.join(str(error).split())[:200]}") from None
-    try:
-        weights, normalisation = FORMATS[form](found)
-    except (KeyError, TypeError, AttributeError):
-        held = ", ".join(map(str, list(found)[:8])) if isinstance(found, dict) else type(found).__name__
-        raise BadInput(f"{path} is not of format {form}: it holds {held}") from None
-    return {name: value for name, value in weights.items() if isinstance(value, Tensor)}, normalisation
+    except BadInput:
+        raise
+    except Exception as error:  # of zip, of pickle, of PyTorch, and of the classes of what the file holds
+        said = " ".join(str(error).split())[:200]
+        if isinstance(error, pickle.UnpicklingError) and not trusted and "weights_only" in str(error):
+            what = re.search(r"GLOBAL (\S+)", str(error))
+            raise BadInput(
+                f"{path} holds more than weights{f' ({what[1]})' if what else ''}, and reading the rest would run code "
+                "from the file: only if you trust who made it, say `trusted: true`"
+            ) from None
+        if isinstance(error, ImportError | AttributeError):
+            raise BadInput(
+                f"{path} holds an object whose code is not installed ({said}): install that, or save the weights alone "
+                "where it is: torch.save(network.state_dict(), file)"
+            ) from None
+        raise BadInput(f"{path} is no checkpoint that PyTorch reads: {type(error).__name__}: {said}") from None
+    return found
 
 
-def fit(path: Path, weights: Weights, architecture: dict, classes: int, channels: int) -> torch.nn.Module:
-    """Return the architecture with these weights. Raises BadInput, listing what is missing, left over or misshapen."""
+def _numpy() -> list:
+    """Return what NumPy's numbers and arrays are pickled with, by the names of NumPy 1 and 2: it runs no code."""
+    kinds = {type(np.dtype(kind)) for kind in (*np.typecodes["AllInteger"], *np.typecodes["AllFloat"], "?", "U", "S")}
+    core = np._core.multiarray if hasattr(np, "_core") else np.core.multiarray
+    named = [(getattr(core, name), f"numpy.{place}.multiarray.{name}")
+             for name in ("scalar", "_reconstruct") for place in ("core", "_core")]  # fmt: skip
+    return [*kinds, np.dtype, np.ndarray, *named]
+
+
+HARMLESS = _numpy()
+"""What a file may hold beside tensors and plain values, whoever made it."""
+
+
+def _moments(path: Path, held: Weights) -> Moments | None:
+    """Return the mean and std of each channel among the weights of normalisations, None where they are not there."""
+    found: dict[str, set[tuple[float, ...]]] = {"mean": set(), "std": set()}
+    for name, value in held.items():
+        # As they were written: .4914 is no .49140000343.
+        numbers = tuple(float(str(one)) for one in value.flatten().float().numpy())
+        found[str(NORMALISERS.search(name).lastgroup)].add(numbers)
+    if any(len(kinds) > 1 for kinds in found.values()):
+        raise BadInput(f"{path} holds several normalisations, which differ: {_listed(sorted(held))}")
+    if not all(found.values()):
+        return None
+    (mean,), (std,) = found["mean"], found["std"]
+    return mean, std
+
+
+def assemble(
+    path: Path,
+    architecture: dict,
+    classes: Sequence[str],
+    channels: int,
+    *,
+    form: str = "auto",
+    trusted: bool = False,
+    denoiser: dict | None = None,
+    order: Sequence[str] = (),
+    **before: Any,
+) -> tuple[nn.Module, dict]:
+    """Read what a published classifier is made of, and put it together.
+
+    Args:
+        path: the file of its weights.
+        architecture: as `build` takes it.
+        classes: the names of its classes.
+        channels: of its pictures.
+        form: the file's format, one of FORMATS.
+        trusted: read files even where that runs code from them.
+        denoiser: what comes before it, {"architecture": as `build_denoiser` takes it, "file": its weights or None}.
+        order: the names of the network's outputs in turn; (): as in `classes`.
+        **before: mean, std, clamp and standardise, as `normalisation` takes them.
+
+    Returns:
+        The network, and what `Identity` says of it: architecture, mean, std, prepare, outputs.
+
+    Raises:
+        BadInput: where a file is missing, holds more than weights, or does not fit.
+
+    """
+    if order and sorted(order) != sorted(classes):
+        given, known = (", ".join(names) for names in (order, classes))
+        raise BadInput(f"classes are {given}: must be those of the pictures in another order, {known}")
+    checkpoint = read_checkpoint(path, form, trusted)
+    normalised = normalisation(checkpoint, channels, **before)
+    network = fit(checkpoint, architecture, len(classes), channels)
+    outputs = tuple(map(list(order).index, classes)) if order else ()
+    if not denoiser:
+        return network, {"architecture": architecture, "outputs": outputs, **normalised}
+    weights = read_checkpoint(Path(denoiser["file"]), "auto", trusted) if denoiser.get("file") else None
+    whole = Denoised(fit_denoiser(weights, denoiser["architecture"], channels), network, **normalised)
+    architecture = {"name": "denoised", "denoiser": denoiser["architecture"], "network": architecture} | normalised
+    raw = {"mean": (0.0,) * channels, "std": (1.0,) * channels}  # the denoiser sees the pictures themselves
+    return whole, {"architecture": architecture, "outputs": outputs, **raw}
+
+
+def fit(checkpoint: Checkpoint, architecture: dict, classes: int, channels: int) -> nn.Module:
+    """Return the architecture with a checkpoint's weights.
+
+    Raises BadInput: says which it looks like where that is another one, else what is missing, left over or misshapen.
+    """
+    looks = looks_like(checkpoint.weights)
+    if not fits(looks, architecture):
+        raise BadInput(f"{checkpoint.path} does not fit {_named(architecture)}: it looks like {_named(looks)}")
     network = build(architecture, classes, channels)
-    wanted = network.state_dict()
+    where = f"{_named(architecture)} for {classes} classes" + (f" (it looks like {_named(looks)})" if looks else "")
+    _load(network, checkpoint, where)
+    return network
+
+
+def fit_denoiser(checkpoint: Checkpoint | None, architecture: dict, channels: int) -> nn.Module:
+    """Return the denoiser with a checkpoint's weights; None: with those that its factory gives it."""
+    denoiser = build_denoiser(architecture, channels)
+    if checkpoint is not None:
+        _load(denoiser, checkpoint, f"denoiser {_named(architecture)}")
+    return denoiser
+
+
+def _load(network: nn.Module, checkpoint: Checkpoint, where: str) -> None:
+    wanted, weights = network.state_dict(), checkpoint.weights
+    # As they are (factories), by our names, or as those of the one network within (a diffusion model's).
+    given = min(
+        (weights, renamed(weights), {f"network.{name}": value for name, value in weights.items()}),
+        key=lambda names: len(set(wanted) ^ set(names)),
+    )
     # Files of before 2018 do not count batches.
-    given = {name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")} | weights
+    given = {name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")} | given
     faults = []
     if missing := sorted(set(wanted) - set(given)):
         faults.append(f"missing {_listed(missing)}")
@@ -70,88 +236,59 @@ def fit(path: Path, weights: Weights, architecture: dict, classes: int, channels
         faults.append(f"left over {_listed(left)}")
     for name in sorted(set(wanted) & set(given)):
         if given[name].shape != wanted[name].shape:
-            shapes = (" x ".join(map(str, value.shape)) for value in (given[name], wanted[name]))
+            shapes = (" x ".join(map(str, value.shape)) or "a number" for value in (given[name], wanted[name]))
             faults.append("{} is {}, not {}".format(name, *shapes))
     if faults:
-        kind = architecture.get("name") or architecture["factory"]
-        raise BadInput(f"{path} does not fit {kind} for {classes} classes: {'; '.join(faults[:6])}")
+        raise BadInput(f"{checkpoint.path} does not fit {where}: {'; '.join(faults[:6])}")
     network.load_state_dict(given)
-    return network
 
 
 def normalisation(
-    path: Path | str, found: Normalisation, mean: tuple[float, ...], std: tuple[float, ...], channels: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return (mean, std) of each of `channels`: those `found` in the checkpoint at `path`, or those given.
+    checkpoint: Checkpoint,
+    channels: int,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+    clamp: bool | None = None,
+    standardise: bool = False,
+) -> dict:
+    """Return what stands before the network: "mean" and "std" of each of `channels`, "prepare" as `Identity` has it.
 
-    `mean` and `std` are () where they are not given. Raises BadInput where there are none or two.
+    Args:
+        checkpoint: what was read.
+        channels: of the pictures.
+        mean: of each channel; (): as the file holds it.
+        std: likewise.
+        clamp: clamp pictures to [0, 1] first; None: where it was published so.
+        standardise: bring each picture to mean 0 and deviation 1 by itself; mean and std may then be left out.
+
+    Raises:
+        BadInput: where there are none or two.
+
     """
-    given = (mean, std) if mean and std else None
-    if found and given and found != given:
-        raise BadInput(f"{path} holds mean {found[0]} and std {found[1]}: leave mean and std out")
-    chosen = found or given
+    given = (tuple(mean), tuple(std)) if mean and std else None
+    if checkpoint.moments and given and checkpoint.moments != given:
+        said = "holds mean {} and std {}: leave mean and std out".format(*checkpoint.moments)
+        raise BadInput(f"{checkpoint.path} {said}")
+    chosen = checkpoint.moments or given or (((0.0,) * channels, (1.0,) * channels) if standardise else None)
     if chosen is None:
         raise BadInput(
-            f"{path} does not hold the normalisation of its pictures: give mean and std (std 1 where its authors only "
-            "centred them)"
+            f"{checkpoint.path} does not hold the normalisation of its pictures: give mean and std (std 1 where its "
+            "authors only centred them)"
         )
     if {len(chosen[0]), len(chosen[1])} != {channels}:
         raise BadInput(f"mean {chosen[0]} and std {chosen[1]}: the pictures have {channels} channels")
-    return chosen
+    clamped = checkpoint.clamps if clamp is None else clamp
+    prepare = tuple(name for name, wanted in (("clamp", clamped), ("standardise", standardise)) if wanted)
+    return {"mean": chosen[0], "std": chosen[1], "prepare": prepare}
+
+
+def _named(architecture: dict | str) -> str:
+    if isinstance(architecture, str):
+        return architecture
+    options = {key: value for key, value in architecture.items() if key not in ("name", "factory")}
+    name = architecture.get("name") or architecture["factory"]
+    return f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})" if options else name
 
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-
-
-def _strip(weights: Weights, *prefixes: str) -> Weights:
-    """Strip the first of `prefixes` that every weight has."""
-    prefix = next((p for p in prefixes if all(name.startswith(p) for name in weights)), "")
-    return {name.removeprefix(prefix): value for name, value in weights.items()}
-
-
-def _locuslab(found: dict) -> tuple[Weights, Normalisation]:
-    # Sequential(normalisation, network): Cohen et al. 2019, Salman et al. 2019. The normalisation has no weights.
-    return _strip(found["state_dict"], "1.module.", "module.1.", "1.", "module."), None
-
-
-def _robustness(found: dict) -> tuple[Weights, Normalisation]:
-    # Its normaliser clamps to [0, 1] first, which truncates smoothing noise: it is imported without the clamp.
-    all_of_it = _strip(found["model"] if "model" in found else found["state_dict"], "module.")
-    weights = {name.removeprefix("model."): value for name, value in all_of_it.items() if name.startswith("model.")}
-    if not weights:
-        raise KeyError("model.")
-    renamed = {
-        name.replace("linear.", "fc.").replace("shortcut.", "downsample."): value for name, value in weights.items()
-    }
-    return renamed, _pair(*(all_of_it.get(f"normalizer.new_{what}") for what in ("mean", "std")))
-
-
-def _robustbench(found: dict) -> tuple[Weights, Normalisation]:
-    weights = next((found[name] for name in ("state_dict", "last") if name in found), found)
-    weights = _strip(_strip(weights, "module."), "model.")
-    normalisation = _pair(weights.pop("mu", None), weights.pop("sigma", None))
-    return _strip(weights, "model."), normalisation
-
-
-def _torchvision(found: dict) -> tuple[Weights, Normalisation]:
-    if not all(isinstance(value, Tensor) for value in found.values()):
-        raise TypeError
-    return dict(found), None
-
-
-def _pair(*both: Tensor | None) -> Normalisation:
-    if any(one is None for one in both):
-        return None
-    mean, std = (tuple(round(float(value), 6) for value in one.flatten()) for one in both)
-    return mean, std
-
-
-FORMATS: dict[str, Callable[[dict], tuple[Weights, Normalisation]]] = {
-    "locuslab": _locuslab,
-    "smoothadv": _locuslab,
-    "robustness": _robustness,
-    "robustbench": _robustbench,
-    "torchvision": _torchvision,
-}
-"""Readers by name: locuslab/smoothing, smoothing-adversarial, MadryLab's robustness, RobustBench, torchvision."""

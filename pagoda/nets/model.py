@@ -1,6 +1,7 @@
 """The base classifier as a file: ``model.safetensors``, whose metadata rebuild the network with no config at hand."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from pagoda.data.dataset import Description
 from pagoda.errors import BadInput
 from pagoda.files import file_hash, write_bytes
-from pagoda.nets.architectures import build, fold_batch_norms
+from pagoda.nets.architectures import build, fold_ours
+from pagoda.nets.normalisation import Normalised
 
 FORMAT = "pagoda-model-2"
 
@@ -22,7 +24,10 @@ class Identity:
     """What a model file says of itself.
 
     `architecture` is what `build` takes: a name or a factory, and options; `objective` what `Objective` takes: a name
-    and its values, lengths in pixel values. `mean` and `std` are the normalisation that is part of the network.
+    and its values, lengths in pixel values. `mean` and `std` are the normalisation that is part of the network, before
+    which come `prepare`, names of `normalisation.PREPARATIONS`: a published net may clamp its pictures. `outputs` are
+    the network's outputs of the classes, where it has them in another order (none: in theirs). `init` is the hash of
+    the model file whose weights a training started from.
     `micro_batch` is how many pictures went through the network at once in training, which batch norm normalised
     together; 0: the whole batch. `precision` is that of the network's arithmetic, in training and ever after: in
     bfloat16 it is another classifier than in float32. `data` and `code` are the fingerprints of the dataset and of what
@@ -41,6 +46,9 @@ class Identity:
     data: str
     code: str
     micro_batch: int = 0
+    prepare: tuple[str, ...] = ()
+    outputs: tuple[int, ...] = ()
+    init: str = ""
 
     @classmethod
     def of(cls, description: Description, **others) -> "Identity":
@@ -49,28 +57,34 @@ class Identity:
         return cls(**own | {"data": description.fingerprint} | others)
 
 
-class BaseClassifier(nn.Module):
+class BaseClassifier(Normalised):
     """Normalisation, then a network: pictures [B, C, H, W] in [0, 1] (plus noise) -> logits [B, classes].
 
-    Normalisation is in the pictures' precision, the network in that of its parameters, and so are the logits.
+    Logits are in the precision of the network's parameters.
     """
 
     def __init__(
-        self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], classes: tuple[str, ...] = ()
+        self,
+        network: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        classes: tuple[str, ...] = (),
+        prepare: Sequence[str] = (),
+        outputs: Sequence[int] = (),
     ):
-        """Put (x - mean) / std, channel by channel, before `network`; `classes` are the names of its classes."""
-        super().__init__()
-        self.network, self.classes = network, classes
-        # Not in the state: the metadata hold them.
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+        """Put what `Normalised` puts before `network`; `classes` names its classes, `outputs` as `Identity` has it."""
+        super().__init__(network, mean, std, prepare)
+        self.classes, self.outputs = classes, list(outputs)
+
+    @classmethod
+    def of(cls, network: nn.Module, identity: Identity) -> "BaseClassifier":
+        """Return the base classifier that `identity` makes of a network."""
+        return cls(network, *(getattr(identity, name) for name in ("mean", "std", "classes", "prepare", "outputs")))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, classes]."""
-        x = (x - self.mean) / self.std
-        dtype = next(self.network.parameters()).dtype
-        # Under autocast, parameters are float32 whatever the arithmetic.
-        return self.network(x.to(dtype) if dtype == torch.bfloat16 else x)
+        logits = super().forward(x)
+        return logits[:, self.outputs] if self.outputs else logits
 
 
 @dataclass(frozen=True)
@@ -123,19 +137,29 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> Loaded:
         network = build(identity.architecture, len(identity.classes), identity.channels)
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
+    load_weights(network, path, identity)
+    return Loaded(ready(network, identity, device), identity, file_hash(path))
+
+
+def load_weights(network: nn.Module, path: Path | str, identity: Identity) -> None:
+    """Set the weights of a network to those of the model file at `path`. Raises BadInput where they do not fit."""
     try:
         network.load_state_dict(safetensors.torch.load_file(path))
     except (RuntimeError, SafetensorError) as error:
         first_lines = " ".join(str(error).split())[:300]
         raise BadInput(f"{path} does not hold the weights of {identity.architecture}: {first_lines}") from None
-    network.eval()
-    if "name" in identity.architecture:
-        fold_batch_norms(network)
+
+
+def ready(network: nn.Module, identity: Identity, device: torch.device | str) -> BaseClassifier:
+    """Return the base classifier that certify, predict and ascend meet: frozen, in eval mode, on `device`.
+
+    `network` becomes part of it: its batch-norms are folded into convolutions where it is one of ours.
+    """
+    fold_ours(network.eval(), identity.architecture)
     if identity.precision == "bfloat16":
         network.to(torch.bfloat16)
-    classifier = BaseClassifier(network, identity.mean, identity.std, identity.classes).eval().requires_grad_(False)
-    classifier.to(device, memory_format=torch.channels_last)
-    return Loaded(classifier, identity, file_hash(path))
+    classifier = BaseClassifier.of(network, identity).eval().requires_grad_(False)
+    return classifier.to(device, memory_format=torch.channels_last)
 
 
 def check_fits(model: Path, identity: Identity, data: Path, description: Description) -> None:

@@ -76,7 +76,7 @@ class Training:
         network = build_seeded(identity.seed, identity.architecture, len(identity.classes), identity.channels)
         if group.of > 1 and device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
-        self.classifier = BaseClassifier(network, identity.mean, identity.std)
+        self.classifier = BaseClassifier.of(network, identity)
         self.classifier.to(device, memory_format=torch.channels_last)
         self.shared: nn.Module = self.classifier  # the same network; its gradients are those of all processes
         if group.of > 1:

@@ -48,6 +48,8 @@ def _networks(dataset: Dataset, architecture: Any, models: Sequence[Model], alig
     for place, network in [(("architecture",), architecture), *own]:
         if getattr(network, "name", None) == "resnet50" and DATASETS[dataset.kind].channels != 3:
             yield place, f"resnet50 takes pictures of 3 channels, {dataset.kind} have 1"
+        if getattr(network, "name", None) == "lenet" and dataset.size != 28:
+            yield place, f"lenet takes pictures of 28 pixels a side, not {dataset.size}"
         if network and dataset.size < network.smallest:
             yield place, network.too_small(dataset.size)
 
@@ -90,7 +92,44 @@ def _models(models: Sequence[Model]) -> Faults:
     for number, model in enumerate(models):
         values = {key: value for key, value in model.objective_values.items() if key in ("sigma", "epsilon")}
         yield from _unprintable(values, "models", number)
-    yield from _twice([model.label for model in models], "models")
+    labels = [model.label for model in models]
+    for name in sorted({name for name in labels if labels.count(name) > 1}):
+        yield ("models",), f"{name} stands twice: give one of them a name"
+    yield from _starts(models)
+
+
+def _starts(models: Sequence[Model]) -> Faults:
+    init, kinds = ({model.label: getattr(model, name) for model in models} for name in ("init", "objective"))
+    for number, model in enumerate(models):
+        place, passed, start = ("models", number, "init"), [model.label], model.init
+        while start in init and start not in passed:
+            passed.append(start)
+            start = init[start]
+        if model.init and "bayes" in (model.objective, kinds.get(model.init)):
+            yield place, "Bayes classifiers are fitted, not trained: leave it out"
+        elif model.init and model.init not in init:
+            yield place, f"unknown model {model.init!r}; known are {', '.join(init)}"
+        elif start in passed:
+            yield place, f"{' starts from '.join([*passed, start])}: one must start from random weights or be imported"
+        elif model.init and model.checkpoint:
+            yield place, "an imported model is not trained; leave it out"
+        elif model.init and model.architecture:
+            yield ("models", number, "architecture"), f"is that of {model.init}, which it starts from; leave it out"
+
+
+def _judge(align: Any) -> Faults:
+    if align.judge.init:
+        yield ("align", "judge", "init"), "a judge has nobody's weights; leave it out"
+
+
+def _imports(dataset: Any, models: Sequence[Model]) -> Faults:
+    known = DATASETS[dataset.kind]
+    for number, model in enumerate(models):
+        place, taken = ("models", number, "import"), model.checkpoint
+        if taken and {len(taken.mean), len(taken.std)} not in ({0}, {known.channels}):
+            yield place, f"mean and std go together, {known.channels} values each"
+        if taken and taken.classes and known.classes and sorted(taken.classes) != sorted(known.classes):
+            yield (*place, "classes"), f"must be those of {dataset.kind} in another order: {', '.join(known.classes)}"
 
 
 def _made(models: Sequence[Model], align: Any) -> list[tuple[tuple, Model]]:
@@ -207,5 +246,5 @@ def _twice(names: list[str], *place: str) -> Faults:
 
 CHECKS: tuple[Callable[..., Faults], ...] = (
     *(dataset_faults, _networks, _training, _target_classes, _swept_class, _shown_classes, _trainings),
-    *(_certified, _compared, _swept, _ablated, _ascended, _epsilons, _judges, _chosen, _property),
+    *(_certified, _compared, _swept, _ablated, _ascended, _epsilons, _judges, _judge, _imports, _chosen, _property),
 )

@@ -4,19 +4,37 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
-from pagoda.options.base import Count, Length, Name, Options, Precision, Share, option
+from pagoda.options.base import Count, Length, Name, Options, Precision, Share, Unique, option
+
+TAKES = {"airbench": {"widths"}, "wideresnet": {"depth", "width", "variant"}, "preactresnet18": {"variant"}}
+"""Options of architectures: those without a default must be given."""
+VARIANTS = {"wideresnet": ("deepmind",), "preactresnet18": ("fast", "rice", "deepmind")}
 
 
 class Network(Options):
     """An architecture of ours."""
 
-    name: Literal["airbench", "resnet18", "resnet20", "resnet110", "resnet50"] = option("which")
+    name: Literal[
+        *("airbench", "resnet18", "resnet20", "resnet110", "resnet50"),
+        *("cifar-resnet50", "preactresnet18", "wideresnet", "lenet"),
+    ] = option("which")
     widths: tuple[Count, ...] | None = option("airbench: channels of each group of convolutions", None, min_length=1)
+    depth: int | None = option("wideresnet: layers, 6n + 4", None, ge=10)
+    width: int | None = option("wideresnet: how many times as wide as the first ones", None, ge=1)
+    variant: Literal["deepmind", "fast", "rice"] | None = option(
+        "wideresnet, preactresnet18: whose code, where it differs from the usual (pagoda.nets.published)", None
+    )
 
     @model_validator(mode="after")
-    def _has_widths_where_it_takes_them(self) -> "Network":
-        if (self.widths is None) == (self.name == "airbench"):
-            raise ValueError(f"{self.name} {'needs' if self.widths is None else 'takes no'} widths")
+    def _has_what_it_takes(self) -> "Network":
+        for key in ("widths", "depth", "width", "variant"):
+            takes, given = key in TAKES.get(self.name, ()), getattr(self, key) is not None
+            if given > takes or (takes and not given and key != "variant"):
+                raise ValueError(f"{self.name} {'needs' if takes else 'takes no'} {key}")
+        if self.variant and self.variant not in (known := VARIANTS[self.name]):
+            raise ValueError(f"{self.name} has no variant {self.variant}; it has {', '.join(known)}")
+        if self.depth and (self.depth - 4) % 6:
+            raise ValueError(f"depth is {self.depth}: must be 6n + 4 (10, 16, 22, 28, 34, 40 ...)")
         return self
 
     @property
@@ -38,15 +56,13 @@ class Factory(Options):
     factory: str = option("module:function", pattern=r"^[\w.]+:[\w.]+$")
 
 
+def _kind_of_architecture(given: Any) -> str:
+    held = given if isinstance(given, dict) else getattr(given, "__dict__", ())
+    return "factory" if "factory" in held else "network"
+
+
 Architecture = Annotated[
-    Annotated[Network, Tag("network")] | Annotated[Factory, Tag("factory")],
-    Discriminator(
-        lambda given: (
-            "factory"
-            if "factory" in (given if isinstance(given, dict) else getattr(given, "__dict__", ()))
-            else "network"
-        )
-    ),
+    Annotated[Network, Tag("network")] | Annotated[Factory, Tag("factory")], Discriminator(_kind_of_architecture)
 ]
 
 
@@ -71,15 +87,55 @@ class Muon(Options):
 Optimiser = Annotated[SGD | Muon, Field(discriminator="name")]
 
 
+class DnCNN(Options):
+    """A denoiser (Zhang et al. 2017), as denoised smoothing has it (Salman et al. 2020)."""
+
+    name: Literal["dncnn"] = option("which")
+    depth: int = option("convolutions", 17, ge=3)
+    width: int = option("their channels", 64, ge=1)
+
+
+class Denoiser(Options):
+    """What makes pictures of noisy ones, before a classifier."""
+
+    architecture: Annotated[
+        Annotated[DnCNN, Tag("network")] | Annotated[Factory, Tag("factory")], Discriminator(_kind_of_architecture)
+    ] = option("{name: dncnn}, or {factory: module:function, ...}")
+    file: str | None = option("where its weights lie (none: its factory has them)", None)
+
+
 class Import(Options):
     """A published checkpoint, taken as it is."""
 
     file: str = option("where it lies")
-    format: Literal["locuslab", "smoothadv", "robustness", "robustbench", "torchvision"] = option("whose it is")
+    format: Literal["auto", "locuslab", "smoothadv", "robustness", "robustbench", "torchvision"] = option(
+        "whose it is; auto: as its weights' names say", "auto"
+    )
     mean: tuple[Share, ...] = option("of each channel, where the file lacks it", ())
     std: tuple[Annotated[float, Field(gt=0, le=1)], ...] = option("of each channel, where the file lacks it", ())
+    clamp: bool | None = option(
+        "clamp pictures to [0, 1] before all else, which cuts noise off (none: as published; robustness does)", None
+    )
+    standardise: bool = option("bring each picture to mean 0 and deviation 1 by itself (Ding et al. 2020)", False)
+    classes: Annotated[tuple[str, ...], Unique] = option(
+        "names of the network's outputs in turn, where their order is not the dataset's", ()
+    )
+    accuracy: Share | None = option("on clean test pictures, as published: another one is refused", None)
+    denoiser: Denoiser | None = option("what comes before the classifier (Salman et al. 2020)", None)
     precision: Precision = option("of the network's arithmetic", "float32")
-    trusted: bool = option("read the file even where that runs code from it", False)
+    trusted: bool = option("read the files even where that runs code from them", False)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What `pagoda.nets.importers.assemble` takes of it."""
+        same = {name: getattr(self, name) for name in ("mean", "std", "clamp", "standardise", "trusted")}
+        denoiser = self.denoiser and self.denoiser.values()
+        return same | {"form": self.format, "order": self.classes, "denoiser": denoiser}
+
+    @property
+    def files(self) -> list[str]:
+        """The files that it is read from."""
+        return [self.file, *filter(None, [self.denoiser and self.denoiser.file])]
 
 
 class Model(Options):
@@ -89,6 +145,7 @@ class Model(Options):
     architecture: Architecture | None = option("if not the experiment's", None)
     train: dict[str, Any] = option("options of train, if not the experiment's", {})
     checkpoint: Import | None = option("a published checkpoint, instead of a training", None, alias="import")
+    init: Name | None = option("another model, whose weights, architecture and normalisation it starts from", None)
 
     @property
     def objective_values(self) -> dict[str, Any]:

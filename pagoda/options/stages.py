@@ -9,7 +9,7 @@ from pagoda.data.classes import DATASETS, PUBLISHED
 from pagoda.data.views import View
 from pagoda.maths.certification import MODES, RADII, Rule
 from pagoda.options.base import Count, Length, Options, Precision, Share, Unique, option
-from pagoda.options.models import SGD, AnyModel, Architecture, Bayes, Gaussian, Model, Optimiser
+from pagoda.options.models import SGD, AnyModel, Architecture, Bayes, Factory, Gaussian, Model, Network, Optimiser
 
 BATCH = "noisy pictures at once"
 Classes = Annotated[
@@ -335,6 +335,12 @@ class Experiment(Options):
     def training_of(self, model: Model) -> Train:
         """Return the options that a model is trained with: the experiment's, and what is its own."""
         return Train.model_validate(self.train.model_dump(include=set(Train.model_fields)) | model.train)
+
+    def architecture_of(self, model: Model) -> Network | Factory:
+        """Return the architecture of a model: its own, that of the model it starts from, or the experiment's."""
+        while model.init:
+            model = self.model_by_name[model.init]
+        return model.architecture or self.architecture
 
     @property
     def published(self) -> str | None:

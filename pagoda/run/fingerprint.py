@@ -37,7 +37,9 @@ def fingerprint(module: str, root: Path = ROOT) -> str:
 
 
 def factory_fingerprint(architecture: dict, folder: Path | None = None) -> str:
-    """Identify the code of an architecture's factory, "module:function"; "" where it has none.
+    """Identify the code of an architecture's factories, "module:function"; "" where it has none.
+
+    A network before it or within it, a mapping among its options, may have one too.
 
     Where the module's file lies below `folder` (default: the current one), that is a digest as `fingerprint` makes, of
     it and of what it imports from there; else the name of the installed package, and its version.
@@ -46,20 +48,21 @@ def factory_fingerprint(architecture: dict, folder: Path | None = None) -> str:
         BadInput: where there is no such module.
 
     """
+    parts = "".join(factory_fingerprint(part, folder) for part in architecture.values() if isinstance(part, dict))
     if "factory" not in architecture:
-        return ""
+        return parts
     module, folder = architecture["factory"].partition(":")[0], folder or Path.cwd()
     if _path(module, folder).is_file():
-        return f"+{fingerprint(module, folder)}"
+        return f"+{fingerprint(module, folder)}{parts}"
     package = module.partition(".")[0]
     if importlib.util.find_spec(package) is None:
         raise BadInput(
             f"factory {architecture['factory']!r}: no module {module} in {folder}, and none that is installed"
         )
     try:
-        return f"+{package}=={importlib.metadata.version(package)}"
+        return f"+{package}=={importlib.metadata.version(package)}{parts}"
     except importlib.metadata.PackageNotFoundError:  # a distribution of another name, or none
-        return f"+{package}"
+        return f"+{package}{parts}"
 
 
 def import_closure(module: str, root: Path = ROOT) -> set[str]:

@@ -1,9 +1,14 @@
 """Checkpoints written with each format's keys, imported again; and those that do not fit."""
 
+import importlib
 import os
+import re
+import sys
+import zipfile
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -35,6 +40,7 @@ def checkpoint(form, weights):
     normalizer = {"module.normalizer.new_mean": torch.tensor(MEAN), "module.normalizer.new_std": torch.tensor(STD)}
     theirs = {name.replace("fc.", "linear.").replace("downsample", "shortcut"): v for name, v in weights.items()}
     return {
+        "auto": {"net": weights, "epoch": 440},
         "locuslab": {"epoch": 90, "arch": "cifar_resnet20", "state_dict": prefixed(weights, "1."), "optimizer": {}},
         "smoothadv": {"epoch": 9, "arch": "x", "state_dict": prefixed(weights, "1.module."), "optimizer": {}},
         "robustness": {
@@ -66,7 +72,7 @@ def changed(config, **changes):
 def test_an_imported_model_says_what_the_original_said(asked, form):
     original = network()
     torch.save(checkpoint(form, original.state_dict()), asked.file)
-    held = form in ("robustness", "robustbench")
+    held, clamped = form in ("robustness", "robustbench"), form == "robustness"
     config = changed(asked, format=form, **({"mean": (), "std": ()} if held else {}))
     summary = import_model.run(config)
     loaded = load_model(config.out, torch.device("cpu"))
@@ -74,10 +80,24 @@ def test_an_imported_model_says_what_the_original_said(asked, form):
     with torch.no_grad():
         expected = original((x - MEAN[0]) / STD[0])
         assert torch.allclose(loaded.classifier(x), expected, atol=1e-4)
-        # No clamp: noise that leaves [0, 1] counts.
-        assert torch.allclose(loaded.classifier(x + 2), original((x + 2 - MEAN[0]) / STD[0]), atol=1e-4)
+        # Noise that leaves [0, 1] counts, unless the publisher clamps it.
+        seen = (x + 0.5).clamp(0, 1) if clamped else x + 0.5
+        assert torch.allclose(loaded.classifier(x + 0.5), original((seen - MEAN[0]) / STD[0]), atol=1e-4)
     assert loaded.identity.objective == {"name": "gaussian", "sigma": 0.5}
+    assert loaded.identity.prepare == (("clamp",) if clamped else ()) == tuple(summary["prepare"])
     assert summary["n"] == 50 and 0 <= summary["noisy_accuracy"] <= 1
+
+
+@pytest.mark.parametrize(("form", "clamp"), [("robustness", False), ("locuslab", True)])
+def test_a_clamp_can_be_dropped_or_added(asked, form, clamp):
+    original = network()
+    torch.save(checkpoint(form, original.state_dict()), asked.file)
+    config = changed(asked, format=form, clamp=clamp, **({"mean": (), "std": ()} if form == "robustness" else {}))
+    import_model.run(config)
+    x = torch.rand(5, 1, 8, 8) * 3 - 1
+    with torch.no_grad():
+        expected = original(((x.clamp(0, 1) if clamp else x) - MEAN[0]) / STD[0])
+        torch.testing.assert_close(load_model(config.out).classifier(x), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_old_files_that_count_no_batches_fit(asked):
@@ -90,11 +110,15 @@ def test_old_files_that_count_no_batches_fit(asked):
     ("spoil", "said"),
     [
         (lambda w: w.pop("layer2.0.conv1.weight"), r"does not fit resnet20 .*: missing layer2\.0\.conv1\.weight$"),
+        (
+            lambda w: w.update({"conv1.weight": torch.full((16, 1, 3, 3), torch.nan)}),
+            "not finite numbers: conv1.weight$",
+        ),
         (lambda w: w.update(extra=torch.zeros(1)), "left over extra"),
         (lambda w: w.update({"conv1.weight": torch.zeros(16, 3, 3, 3)}), "conv1.weight is 16 x 3 x 3 x 3, not 16 x 1"),
         (
             lambda w: w.update(network(100).state_dict()),
-            "10 classes: fc.bias is 100, not 10; fc.weight is 100 x",
+            r"10 classes \(it looks like resnet20\): fc.bias is 100, not 10; fc.weight is 100 x",
         ),
     ],
 )
@@ -123,8 +147,54 @@ def test_a_trusted_pickle_is_read(asked):
     torch.save(held, asked.file)
     with pytest.raises(BadInput, match="trusted: true"):
         read_checkpoint(Path(asked.file), "locuslab")
-    weights, _ = read_checkpoint(Path(asked.file), "locuslab", trusted=True)
-    fit(Path(asked.file), weights, {"name": "resnet20"}, 10, 1)
+    fit(read_checkpoint(Path(asked.file), "locuslab", trusted=True), {"name": "resnet20"}, 10, 1)
+
+
+@pytest.mark.parametrize("core", ["_core", "core"])  # of NumPy 2, and of NumPy 1, with which most files were written
+def test_numbers_of_numpy_beside_the_weights_need_no_trust(asked, core):
+    beside = {"best": np.float64(0.9), "step": np.int64(3), "history": np.arange(3.0), "arch": np.str_("x")}
+    torch.save(checkpoint("locuslab", network().state_dict()) | beside, asked.file)
+    with zipfile.ZipFile(asked.file) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    with zipfile.ZipFile(asked.file, "w") as file:
+        for name, content in parts.items():
+            file.writestr(name, re.sub(rb"numpy\._?core\.", f"numpy.{core}.".encode(), content))
+    import_model.run(asked)
+
+
+def test_an_object_of_a_module_that_is_not_installed_is_one_line(asked, tmp_path, monkeypatch):
+    (tmp_path / "their_code.py").write_text("class Schedule:\n    rate = 0.1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    held = importlib.import_module("their_code").Schedule()
+    torch.save(checkpoint("locuslab", network().state_dict()) | {"schedule": held}, asked.file)
+    monkeypatch.delitem(sys.modules, "their_code")
+    (tmp_path / "their_code.py").unlink()
+    importlib.invalidate_caches()
+    with pytest.raises(BadInput, match=r"holds an object whose code is not installed \(No module named 'their_code'\)"):
+        import_model.run(changed(asked, trusted=True))
+    with pytest.raises(BadInput, match="trusted: true"):
+        import_model.run(asked)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        ({"name": "resnet18"}, "resnet18"),
+        ({"name": "cifar-resnet50"}, "cifar-resnet50"),
+        ({"name": "resnet110"}, "resnet110"),
+        ({"name": "wideresnet", "depth": 10, "width": 2}, r"wideresnet \(depth 10, width 2\)"),
+        ({"name": "preactresnet18", "variant": "rice"}, r"preactresnet18 \(variant rice\)"),
+        ({"name": "airbench", "widths": [8, 16]}, "airbench"),
+        ({"factory": "torchvision.models:wide_resnet50_2"}, "torchvision.models:wide_resnet50_2"),
+        ({"factory": "torchvision.models:vit_b_32"}, "a vision transformer of torchvision's"),
+    ],
+    ids=str,
+)
+def test_of_another_architecture_it_is_said_which_it_looks_like(asked, theirs, said):
+    channels = 3 if "factory" in theirs else 1
+    torch.save(build_seeded(0, theirs, 10, channels).state_dict(), asked.file)
+    with pytest.raises(BadInput, match=rf"checkpoint\.pth does not fit resnet20: it looks like {said}$"):
+        import_model.run(changed(asked, format="auto"))
 
 
 @pytest.mark.parametrize(
@@ -145,8 +215,11 @@ def test_what_is_no_checkpoint_is_named(asked):
     with pytest.raises(BadInput, match=r"no checkpoint at .*checkpoint\.pth"):
         import_model.run(asked)
     Path(asked.file).write_bytes(b"<html>not found</html>")
-    with pytest.raises(BadInput, match=r"checkpoint\.pth"):
+    with pytest.raises(BadInput, match=r"checkpoint\.pth is no checkpoint of PyTorch's: it begins with b'<html>"):
         import_model.run(asked)
+    torch.save({"epoch": 3}, asked.file)
+    with pytest.raises(BadInput, match=r"checkpoint\.pth holds no weights by their names: it holds epoch$"):
+        import_model.run(changed(asked, format="auto"))
 
 
 def test_an_accuracy_near_chance_is_warned_of(asked, caplog):

@@ -128,9 +128,9 @@ def test_company_in_a_batch_changes_no_logit(tmp_path, dataset, precision):
             assert torch.equal(torch.cat([classifier(part) for part in x.split(batch)]), whole)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - {"denoised", "gaussians", "lenet"}))  # others test those
 def test_folded_batch_norms_leave_the_function_as_it_was(name):
-    options = {"widths": [8, 16]} if name == "airbench" else {}
+    options = {"airbench": {"widths": [8, 16]}, "wideresnet": {"depth": 10, "width": 1}}.get(name, {})
     network = build_seeded(0, {"name": name} | options, 10, 3).eval()
     for place, buffer in network.named_buffers():
         if "running" in place:
@@ -141,4 +141,5 @@ def test_folded_batch_norms_leave_the_function_as_it_was(name):
         fold_batch_norms(network)
         after = network(x)
     assert torch.allclose(after, before, rtol=1e-3, atol=1e-3 * float(before.abs().max()))
-    assert not [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    left = [place for place, module in network.named_modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert all(place.endswith("bn1") for place in left) and bool(left) == (name in ("preactresnet18", "wideresnet"))

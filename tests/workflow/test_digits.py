@@ -15,6 +15,7 @@ import yaml
 
 from pagoda.data.classes import class_in_path
 from pagoda.nets.architectures import build_seeded
+from pagoda.nets.model import load_model
 from tests.conftest import ODD, ROOT, copy_project
 
 TINY = {
@@ -336,7 +337,7 @@ def test_conda_environments_exist_for_every_step(project):
             assert (rules.parent / named).resolve().is_file()
 
 
-def test_an_imported_checkpoint_takes_the_place_of_a_training(tmp_path):
+def test_an_imported_checkpoint_takes_the_place_of_a_training_and_another_starts_from_it(tmp_path):
     project = copy_project(tmp_path)
     network = build_seeded(0, {"name": "airbench", "widths": [8, 16]}, 10, 1)
     torch.save({"state_dict": {f"1.{k}": v for k, v in network.state_dict().items()}}, project / "net.pth.tar")
@@ -344,11 +345,16 @@ def test_an_imported_checkpoint_takes_the_place_of_a_training(tmp_path):
     imported = {"objective": "gaussian", "sigma": 0.25, "import": checkpoint}
     certify = TINY["certify"] | {"mode": "grid", "n": 200, "radii": [0, 0.25], "looks": [100, 200], "label_aware": True}
     predict = {"images": 4, "n": 20, "alpha": 0.1}
-    write_config(project, TINY | {"models": [TINY["models"][0], imported], "certify": certify, "predict": predict})
+    tuned = {"objective": "consistency", "sigma": 0.25, "init": "gaussian-0.25"}
+    models = [TINY["models"][0], imported, tuned]
+    write_config(project, TINY | {"models": models, "certify": certify, "predict": predict})
     wanted = ["results/tiny/certified_accuracy.png", "results/tiny/predict/gaussian-0.25/sigma=0.25.tsv"]
     done = snakemake(project, "--cores", "2", *wanted)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "net.pth.tar" in (project / "results/tiny/train/gaussian-0.25/summary.json").read_text()
+    start, end = (load_model(project / f"results/tiny/train/{name}-0.25/model.safetensors")
+                  for name in ("gaussian", "consistency"))  # fmt: skip
+    assert end.identity.init == start.hash and end.identity.mean == (0.3,)
     assert planned(project, *wanted) == Counter()
     (project / "net.pth.tar").unlink()
     shutil.rmtree(project / "results/tiny/train/gaussian-0.25")

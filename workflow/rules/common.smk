@@ -28,7 +28,11 @@ config = config | {"experiments": EXPERIMENTS}
 
 # A name without a slash that is no checkpoint of the config: those are files that lie there.
 CHECKPOINTS = {
-    model.checkpoint.file for known in EXPERIMENTS.values() for model in known.models if model.checkpoint is not None
+    file
+    for known in EXPERIMENTS.values()
+    for model in known.models
+    if model.checkpoint is not None
+    for file in model.checkpoint.files
 }
 NO_CHECKPOINT = f"(?!(?:{'|'.join(map(re.escape, sorted(CHECKPOINTS)))})$)[^/]+"
 

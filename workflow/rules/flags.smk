@@ -66,14 +66,16 @@ def train_step(wildcards):
 
 
 def architecture_of(wildcards):
-    """Return the architecture of a model: its own, or the experiment's."""
-    return (model_of(wildcards).architecture or experiment_of(wildcards).architecture).values()
+    """Return the architecture of a model: its own, that of the model it starts from, or the experiment's."""
+    return experiment_of(wildcards).architecture_of(model_of(wildcards)).values()
 
 
 def factory_code(wildcards):
-    """Return what identifies the code of a model's own architecture, where it has one."""
+    """Return what identifies the code of a model's own architecture and denoiser, where they have one."""
     try:
-        return factory_fingerprint(architecture_of(wildcards))
+        denoiser = getattr(model_of(wildcards).checkpoint, "denoiser", None)
+        parts = {"denoiser": denoiser.architecture.values()} if denoiser else {}
+        return factory_fingerprint(parts | architecture_of(wildcards))
     except BadInput as fault:
         refuse(f"experiment {wildcards.experiment}: {fault}")
 
@@ -81,7 +83,7 @@ def factory_code(wildcards):
 def train_flags(wildcards):
     """Return what decides a model: objective, architecture, schedule, augmentation, seed; or what is imported."""
     experiment, model, step = experiment_of(wildcards), model_of(wildcards), train_step(wildcards)
-    values = {"model": model.values(leave_out=("name", "architecture", "train", "import"))}
+    values = {"model": model.values(leave_out=("name", "architecture", "train", "import", "init"))}
     if step != "fit_bayes":
         values |= {"architecture": architecture_of(wildcards)} | (
             model.checkpoint or experiment.training_of(model)

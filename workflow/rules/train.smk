@@ -1,9 +1,14 @@
-# A model is trained, or imported where the config names a checkpoint (the step is import_model), or fitted (fit_bayes).
+# A model is trained, from random weights or from another's (`init`), or imported where the config names a checkpoint (the
+# step is import_model), or fitted (fit_bayes).
 rule train:
     input:
         data=rules.fetch.output.data,
         arrays=rules.fetch.output.arrays,
-        checkpoint=lambda wildcards: getattr(model_of(wildcards).checkpoint, "file", []),
+        checkpoint=lambda wildcards: getattr(model_of(wildcards).checkpoint, "files", []),
+        init=lambda wildcards: [
+            f"results/{wildcards.experiment}/train/{name}/model.safetensors"
+            for name in filter(None, [model_of(wildcards).init])
+        ],
     output:
         model="results/{experiment}/train/{model}/model.safetensors",
         history="results/{experiment}/train/{model}/history.csv",
@@ -25,8 +30,9 @@ rule train:
     params:
         step=train_step,
         flags=train_flags,
+        init=lambda wildcards, input: flags(init=str(input.init) or None),
         code=lambda wildcards: fingerprint(f"steps.{train_step(wildcards)}"),
         factory=factory_code,
     shell:
         "{resources.launch} steps.{params.step} --data {input.data:q} --out {output.model:q} {params.flags}"
-        " {resources.speed} --code {params.code} --log {log:q}"
+        " {params.init} {resources.speed} --code {params.code} --log {log:q}"

@@ -110,7 +110,8 @@ class Executor(RemoteExecutor):
             members = members_of(job)
             outputs = tuple(sorted(str(output) for member in members for output in member.output))
             key = job_key(job.name, outputs, [str(member.shellcmd) for member in members])
-            earlier = {entry.job_id: entry for output in outputs if (entry := self.left_behind.get(output))}
+            # Each is met once: what is tried again after it is a new job.
+            earlier = {entry.job_id: entry for output in outputs if (entry := self.left_behind.pop(output, None))}
             if [(entry.key, entry.cancelled) for entry in earlier.values()] == [(key, False)]:
                 (entry,) = earlier.values()
                 self.logger.info(f"job {entry.job_id} of an earlier run makes {job.name} {job.jobid}: attached.")

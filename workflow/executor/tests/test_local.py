@@ -111,6 +111,27 @@ def test_a_head_that_was_killed_is_followed_by_one_that_attaches(project):
     assert [path.read_text() for path in head.place.glob("started-*")] == ["start\n"] * 2
 
 
+def test_a_job_that_was_attached_and_failed_is_tried_again_as_a_new_one(project):
+    head = project("echo start >> started; until [ -e go ]; do sleep .1; done; [ -e again ] || exit 1; touch {output}")
+    process = head.start(stderr=subprocess.DEVNULL)
+    started(head.place)
+    process.kill()
+    process.wait()
+    head.run("--unlock")
+    with (head.place / "said").open("w+") as said:
+        second = head.start("--rerun-incomplete", "--retries", "1", stderr=said)
+        until = time.monotonic() + 60
+        while "of an earlier run makes work" not in (head.place / "said").read_text() and time.monotonic() < until:
+            time.sleep(0.1)
+        (head.place / "go").touch()
+        while "Trying to restart" not in (head.place / "said").read_text() and time.monotonic() < until:
+            time.sleep(0.01)
+        (head.place / "again").touch()
+        assert second.wait(60) == 0, (head.place / "said").read_text()
+    assert (head.place / "said").read_text().count("of an earlier run makes work") == 1
+    assert (head.place / "started").read_text().split() == ["start"] * 2
+
+
 def test_jobs_that_a_killed_head_left_are_ended_before_others_write_their_files(project):
     head = project(
         "echo start $$ >> started-{wildcards.k}; trap 'echo end >> started-{wildcards.k}; exit 1' TERM;"

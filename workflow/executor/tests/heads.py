@@ -27,7 +27,7 @@ class Head:
         return ended(head)
 
 
-def ended(head: subprocess.Popen, seconds: float = 150) -> tuple[int, str]:
+def ended(head: subprocess.Popen, seconds: float = 240) -> tuple[int, str]:
     """Wait for a head; return its exit status and what it said."""
     try:
         said, complained = head.communicate(timeout=seconds)

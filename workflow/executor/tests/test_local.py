@@ -164,6 +164,47 @@ def test_a_job_at_its_time_limit_saves_and_goes_on_as_often_as_it_may(project):
     assert len(list(head.place.glob(".snakemake/submitit/logs/work/k=1/*.log"))) == 2
 
 
+def test_a_rules_own_retries_are_new_jobs_with_more_memory(project):
+    head = project("echo {resources.mem_mb} >> tried; [ $(wc -l < tried) = 3 ] && touch {output}")
+    rule = head.place / "Snakefile"
+    more = "resources: mem_mb=lambda wildcards, attempt: 100 * attempt, "
+    rule.write_text(rule.read_text().replace("resources: ", more).replace("    shell:", "    retries: 2\n    shell:"))
+    status, said = head.run()
+    assert status == 0, said
+    assert (head.place / "tried").read_text().split() == ["100", "200", "300"]
+    assert len(list(head.place.glob(".snakemake/submitit/logs/work/k=0/*.log"))) == 3
+
+
+@pytest.mark.parametrize("kind", ["run", "script"])
+def test_a_job_of_another_code_is_not_attached_to(project, kind):
+    head = project("")
+    waits = "import os, time; open('started', 'w').close()\nwhile not os.path.exists('go'): time.sleep(.1)\n"
+    writes = "open('{0}.txt', 'w').write('{1}')\n"
+
+    def write(text: str) -> None:
+        code = waits + writes.format(0, text)
+        (head.place / "work.py").write_text(code)
+        body = {"run": "    run:\n" + "".join(f"        {line}\n" for line in code.splitlines())}
+        rule = (head.place / "Snakefile").read_text().partition("    run:")[0].partition("    s")[0]
+        (head.place / "Snakefile").write_text(rule + body.get(kind, "    script: 'work.py'\n"))
+
+    write("old")
+    first = head.start(stderr=subprocess.DEVNULL)
+    started(head.place)
+    first.kill()
+    first.wait()
+    head.run("--unlock")
+    write("new")
+    (head.place / "started").unlink()
+    with (head.place / "said").open("w+") as said:
+        second = head.start("--rerun-incomplete", stderr=said)
+        started(head.place)
+        (head.place / "go").touch()
+        assert second.wait(60) == 0, (head.place / "said").read_text()
+    assert (head.place / "0.txt").read_text() == "new"
+    assert "of an earlier run write what work does: cancelled" in (head.place / "said").read_text()
+
+
 def test_debug_runs_here_and_fails_like_any_other(project):
     head = project("echo said on the terminal; [ {wildcards.k} = 0 ] && touch {output}", jobs=2)
     status, said = head.run("--keep-going", "--submitit-cluster", "debug")

@@ -15,6 +15,8 @@ from snakemake_executor_plugin_submitit.clusters import NEVER, Refused
 from snakemake_executor_plugin_submitit.node import Command, deaf_to_the_terminal
 
 SCRIPT = "submission.sh"
+START = "import sys; sys.modules['numpy'] = None; from submitit.core.submission import submitit_main as main; main()"
+"""What runs on the node: submitit without NumPy, which it would import where there is one, for nothing here."""
 SECONDS = 300
 """After which an sbatch that does not answer is ended."""
 TRANSIENT = (
@@ -55,7 +57,8 @@ class Sbatch(submitit.SlurmExecutor):
         if len(commands) > 1:
             self.parameters["map_count"] = len(commands)
         script = self.folder / SCRIPT
-        script.write_text(self._make_submission_file_text(self._submitit_command_str, ""), encoding="utf-8")
+        command = shlex.join(["-u", "-c", START, str(self.folder)])
+        script.write_text(self._make_submission_file_text(f"{self.python} {command}", ""), encoding="utf-8")
         job_id, cluster = _call(script, environment)
         return adopt(self.folder, job_id), cluster
 

@@ -58,7 +58,8 @@ class Soak:
         self.place.mkdir(parents=True)
         (self.place / "Snakefile").write_text(RULES.format(jobs=self.jobs, seed=self.seed))
         surroundings = self.cluster.environment | {"PATH": f"{self._wrappers()}:{self.cluster.environment['PATH']}"}
-        words = ("--submitit-cluster", "slurm", "--submitit-poll-seconds", "1", "--jobs", "200", "--keep-going")
+        words = ["--submitit-cluster", "slurm", "--submitit-poll-seconds", "1", "--jobs", "200", "--keep-going"]
+        words += ["--submitit-max-array-size", str(max(2, self.jobs // 20))]
         head = Head(self.place, surroundings, *words, "--retries", "2", "--rerun-incomplete", "--quiet", "all")
         dice, began = random.Random(self.seed), time.monotonic()
         faults = [self._requeue, self._preempt, self._node_fails, self._restart, self._kill_head]

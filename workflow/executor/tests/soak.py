@@ -23,7 +23,7 @@ rule all:
 
 rule work:
     output: "out/{{k}}"
-    resources: mem_mb=100, runtime=5
+    resources: mem_mb=300, runtime=5
     shell:
         "exec 9> lock-{{wildcards.k}}; flock -n 9 || touch beside-itself-{{wildcards.k}};"
         " sleep $((({seed} + {{wildcards.k}}) % 5)); touch {{output}}"
@@ -111,7 +111,7 @@ class Soak:
             self.cluster.run("scontrol", "requeue", dice.choice(running))
 
     def _preempt(self, dice: random.Random) -> None:
-        words = ("--partition=urgent", "--mem=100M", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
+        words = ("--partition=urgent", "--mem=300M", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
         self.cluster.run("sbatch", *words)
 
     def _node_fails(self, dice: random.Random) -> None:

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,7 +140,14 @@ class Executor(RemoteExecutor):
             size = self.cluster.largest(needs)
             for first in range(0, len(members), size):
                 self.backlog.append(Batch(name, needs, tuple(after), members[first : first + size]))
-        self.sender.submit(self._send)
+        self._wake_sender()
+
+    def _wake_sender(self) -> None:
+        def complain(done: Future) -> None:
+            if (error := done.exception()) is not None:
+                self.workflow.scheduler.executor_error_callback(error)
+
+        self.sender.submit(self._send).add_done_callback(complain)
 
     def _send(self) -> None:
         """Submit what waits. What the cluster does not take now waits on."""
@@ -162,6 +169,10 @@ class Executor(RemoteExecutor):
                 for m, t in zip(batch.members, taken, strict=False)
             ]
             self._note("submitted", entries)
+            try:
+                self.cluster.begin(taken)
+            except OSError as error:  # they end without having run, and SLURM tells
+                self.logger.warning(f"cannot let {batch.name} begin: {error}")
             for member, entry in zip(batch.members, entries, strict=False):
                 self._watch(member.job, entry)
             if len(taken) < len(batch.members):
@@ -195,7 +206,7 @@ class Executor(RemoteExecutor):
             return
         self.next_seconds_between_status_checks = self.cluster.poll_seconds
         if self.backlog:
-            self.sender.submit(self._send)
+            self._wake_sender()
         dying = list(self.dying.values())
         watched = [info.aux["entry"] for info in active_jobs] + dying
         if not watched:

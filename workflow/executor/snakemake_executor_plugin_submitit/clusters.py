@@ -139,6 +139,9 @@ class Cluster:
         """
         raise NotImplementedError
 
+    def begin(self, taken: Sequence[Taken]) -> None:
+        """Let jobs begin that were taken, now that they are noted."""
+
     def states(self, entries: Sequence[Entry]) -> dict[str, Seen]:
         """Return the state of each job that is known here, by its entry's name. Raises Outage."""
         raise NotImplementedError

@@ -43,6 +43,8 @@ class Sbatch(submitit.SlurmExecutor):
     ) -> tuple[list[str], str]:
         """Submit commands as one array, of which `at_once` run; return the ids and the cluster ("": the default).
 
+        They wait for `let_begin`.
+
         `options` are sbatch's, by long name. Raises Refused.
         """
         self.update_parameters(
@@ -60,16 +62,17 @@ class Sbatch(submitit.SlurmExecutor):
         command = shlex.join(["-u", "-c", START, str(self.folder)])
         script.write_text(self._make_submission_file_text(f"{self.python} {command}", ""), encoding="utf-8")
         job_id, cluster = _call(script, environment)
-        return adopt(self.folder, job_id), cluster
+        return ids_of(job_id, len(commands)), cluster
 
 
-def adopt(folder: Path, job_id: str) -> list[str]:
-    """Give a submission's pickles the names by which SLURM's job looks for them; return the ids of its tasks."""
-    pickles = sorted(folder.glob("*.pkl"), key=lambda path: int(path.stem))
-    ids = [f"{job_id}_{path.stem}" for path in pickles] if len(pickles) > 1 else [job_id]
-    for path, one in zip(pickles, ids, strict=True):
-        path.rename(JobPaths(folder, one).submitted_pickle)
-    return ids
+def ids_of(job_id: str, tasks: int) -> list[str]:
+    """Return the ids of a submission's tasks; one alone is no array."""
+    return [f"{job_id}_{task}" for task in range(tasks)] if tasks > 1 else [job_id]
+
+
+def let_begin(folder: Path, job_id: str) -> None:
+    """Give the pickle of a task the name by which SLURM's job looks for it, for a minute from its start."""
+    (folder / f"{job_id.partition('_')[2] or 0}.pkl").rename(JobPaths(folder, job_id).submitted_pickle)
 
 
 def _call(script: Path, environment: dict[str, str]) -> tuple[str, str]:

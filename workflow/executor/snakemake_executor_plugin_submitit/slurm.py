@@ -17,7 +17,7 @@ from snakemake_executor_plugin_submitit.clusters import Cluster, ExecutorSetting
 from snakemake_executor_plugin_submitit.journal import Entry, name_of
 from snakemake_executor_plugin_submitit.node import Command
 from snakemake_executor_plugin_submitit.resources import sbatch_options
-from snakemake_executor_plugin_submitit.sbatch import SCRIPT, Sbatch, adopt
+from snakemake_executor_plugin_submitit.sbatch import SCRIPT, Sbatch, ids_of, let_begin
 
 LEAKING = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
 """Beginnings of variables that change what SLURM's commands do."""
@@ -67,7 +67,7 @@ class Slurm(Cluster):
     def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command], sent: str = "") -> list[Taken]:
         """Submit commands as one array, all or none; SLURM itself keeps account of what each was given."""
         where = needs.get("clusters", "")
-        if sent and (found := self._find(Path(sent), name, where)):
+        if sent and (found := self._find(Path(sent), name, where, len(commands))):
             return found
         options: dict[str, Any] = {} if "no-requeue" in needs else {"requeue": True}
         # SLURM may send it a minute early: in a job that is shorter, it would come before the job is under way.
@@ -81,14 +81,19 @@ class Slurm(Cluster):
             if not refused.unsure:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            if found := self._find(folder, name, where):
+            if found := self._find(folder, name, where, len(commands)):
                 return found
             raise Refused(
                 f"{refused} (SLURM may have them: they are looked for first)", True, sent=str(folder)
             ) from None
         return self._taken(folder, ids, where)
 
-    def _find(self, sent: Path, name: str, where: str) -> list[Taken]:
+    def begin(self, taken: Sequence[Taken]) -> None:
+        """Let jobs begin: until now they waited for their pickles. One that nobody noted ends without having run."""
+        for job in taken:
+            let_begin(Path(job.folder), job.job_id)
+
+    def _find(self, sent: Path, name: str, where: str, tasks: int) -> list[Taken]:
         """Return the jobs that SLURM took though sbatch did not say so. Raises Refused where SLURM does not say.
 
         They show the script of their submission; where a site's wrapper sends another, the youngest of that name counts
@@ -112,7 +117,7 @@ class Slurm(Cluster):
         if not found:
             return []
         *_, job_id, cluster = max(found)
-        return self._taken(sent, adopt(sent, job_id), cluster)
+        return self._taken(sent, ids_of(job_id, tasks), cluster)
 
     def _taken(self, folder: Path, ids: list[str], where: str) -> list[Taken]:
         self.known.add((ids[0].partition("_")[0], where))

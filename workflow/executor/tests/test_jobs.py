@@ -149,8 +149,8 @@ rule {0}:
     # What can be told when planning is: nothing begins.
     head = project(everything + "".join(rule.format(name, "mem_mb=300", good) for name in rules))
     head.place.joinpath("good.txt").unlink()
-    status, said = head.run("--set-resources", "hungry:tasks=-5", "bad:slurm_partion=main")
-    assert status != 0 and "rule hungry: tasks=-5: must be a whole number, at least 1" in said
+    status, said = head.run("--set-resources", "hungry:gpu_model=a100", "bad:slurm_partion=main")
+    assert status != 0 and "rule hungry: gpu_model=a100 without gpu: say how many" in said
     assert "rule bad: slurm_partion=main: unknown; is slurm_partition meant?" in said
     assert not list(head.place.glob("*.txt"))
     # Snakemake itself reads a runtime when it plans.

@@ -1,6 +1,7 @@
 """What sbatch says, and what SLURM has: an answer that is late, lost, or hidden in a site's own words."""
 
 import shutil
+import signal
 
 RULES = """
 rule all:
@@ -38,3 +39,21 @@ def test_a_job_that_slurm_has_taken_is_found_and_not_sent_twice(cluster, project
     assert status == 0, said
     assert len((tmp_path / "bin" / "sbatch.calls").read_text().split()) == len(SITES)
     assert sorted((head.place / "tries").read_text().split()) == [str(k) for k in range(len(SITES))]
+
+
+def test_a_job_that_a_head_sent_with_its_last_breath_does_not_run_beside_the_next_ones(cluster, project, tmp_path):
+    head = project(RULES % 1)
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text(f'#!/bin/bash\n{shutil.which("sbatch")} "$@"\nmv $0 $0.done\nkill -9 $PPID\n')
+    sbatch.chmod(0o755)
+    path = f"{sbatch.parent}:{cluster.environment['PATH']}"
+    status, _ = head.run(PATH=path)
+    assert status == -signal.SIGKILL
+    cluster.wait_for(lambda: "RUNNING" in cluster.run("squeue", "-h", "--name=work:k=0", "-o", "%T"))
+    head.run("--unlock")
+    status, said = head.run("--rerun-incomplete", PATH=path)
+    assert status == 0, said
+    assert (head.place / "tries").read_text().split() == ["0"]
+    # It waits for its pickle, a minute, and ends.
+    assert cluster.run("squeue", "-h", "--name=work:k=0", "-o", "%T").split() in (["RUNNING"], [])

@@ -13,26 +13,11 @@ KILLED = re.compile(r"exceeded memory limit|oom[-_]kill|Out Of Memory|cgroup out
 SHOWN = 15
 """Lines of a failed job's log."""
 BEFORE = re.compile(
-    "|".join(
-        [
-            *(
-                "-- job .*, attempt ",
-                "Building DAG of jobs",
-                "Using shell: ",
-                "Provided ",
-                "Rules claiming more threads ",
-            ),
-            *(
-                "Select jobs to execute",
-                r"Execute \d+ jobs",
-                r"\[\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}\]$",
-                "Shell command: ",
-            ),
-            *("host: ", "Assuming unrestricted shared ", "Finished jobid: ", r"\d+ of \d+ steps ", "Not cleaning up "),
-            *("Removing output files of ", "Shutting down, this might ", "Exiting because a job execution failed"),
-            *(r"Complete log\(s\)", "Elapsed time: ", "WorkflowError:$", "At least one job did not complete "),
-        ]
-    )
+    "-- job .*, attempt |Building DAG of jobs|Using shell: |Provided |Rules claiming more threads "
+    r"|Select jobs to execute|Execute \d+ jobs|\[\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}\]$|Shell command: |host: "
+    r"|Assuming unrestricted shared |Finished jobid: |\d+ of \d+ steps |Not cleaning up |Removing output files of "
+    r"|Shutting down, this might |Exiting because a job execution failed|Complete log\(s\)|Elapsed time: "
+    r"|WorkflowError:$|At least one job did not complete "
 )
 """Beginnings of lines of the Snakemake that runs on the node."""
 BLOCK = re.compile(r"(local)?(rule|checkpoint) \S+:$|Error in (group|rule) ")
@@ -57,8 +42,8 @@ def state_of(
         return state, False
     if state in ALIVE:
         return "", False
-    if killed:  # some parts of the job may have seen the others end, and left any status
-        return state if state == "OUT_OF_MEMORY" else f"OUT_OF_MEMORY (SLURM says {state or 'nothing'})", True
+    if killed and state in ("FAILED", "CANCELLED", ""):  # parts may have seen others end, and have left any status
+        return f"OUT_OF_MEMORY (SLURM says {state or 'nothing'})", True
     if not state:
         return ("FAILED" if status is not None else "LOST (SLURM no longer knows it)"), False
     if state == "COMPLETED":

@@ -70,6 +70,7 @@ bench: .venv/installed-test .venv/bench slurm-packages
 	$(BIN)/python -m tests.bench.scale
 	$(BIN)/python -m tests.bench.certification
 	$(BIN)/python workflow/executor/tests/bench.py
+	$(BIN)/python workflow/executor/tests/soak.py
 
 docs: .venv/installed envs/docs.txt
 	$(UV) install --python $(BIN)/python --require-hashes -r envs/docs.txt

@@ -27,6 +27,25 @@ torch.set_num_threads(1)
 os.environ.pop("SNAKEMAKE_PROFILE", None)  # that of an activated .venv: tests' copies of the project have no profiles
 
 
+class FirstFailure:
+    """Shows the first failure when it happens, with its log; pytest shows all of them at the end, minutes later."""
+
+    def __init__(self, config: pytest.Config):
+        self.config, self.shown = config, False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and not self.shown:
+            self.shown = True
+            writer = self.config.get_terminal_writer()
+            writer.line()
+            writer.line(f"{report.nodeid} failed; the others go on\n{report.longreprtext}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the process that starts the others
+        config.pluginmanager.register(FirstFailure(config))
+
+
 @pytest.fixture(autouse=True)
 def quiet():
     """Steps open their log in `main`; called as functions they find no handler."""

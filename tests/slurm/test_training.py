@@ -55,5 +55,5 @@ def test_a_training_on_two_nodes_is_preempted_requeued_and_goes_on(cluster, data
     assert "goes on from step" in log.read_text() and "Traceback" not in log.read_text()
     assert json.loads((folder / "summary.json").read_text())["processes"] == 2
     assert pd.read_csv(folder / "history.csv").epoch.tolist() == list(range(1, 21))
-    (script,) = (text for text in (p.read_text() for p in project.glob("**/*_submission.sh")) if "=train:" in text)
+    (script,) = (text for text in (p.read_text() for p in project.glob("**/submission.sh")) if "=train:" in text)
     assert "--nodes=2" in script and "--gpus-per-node=1" in script

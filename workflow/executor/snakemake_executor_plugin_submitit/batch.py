@@ -1,13 +1,20 @@
 """Jobs on their way to the cluster."""
 
+import contextlib
+import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from snakemake_executor_plugin_submitit.clusters import Refused
+from snakemake_executor_plugin_submitit.clusters import Cluster, Refused
 from snakemake_executor_plugin_submitit.node import Command
-from snakemake_executor_plugin_submitit.resources import shared_name
+from snakemake_executor_plugin_submitit.resources import BadResource, shared_name
+
+PATIENCE = 12
+"""Refusals for a limit after which a submission is given up, where no job of ours can be what is too many."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,8 @@ class Member:
 class Batch:
     """Jobs with the same needs, sent together: not `before` a time (monotonic), after `tries` refusals.
 
-    Nor while jobs `after` whose end they come are there still: those write the same files.
+    Nor while jobs `after` whose end they come are there still: those write the same files. `sent` is the folder of an
+    earlier try that the cluster may have taken.
     """
 
     rule: str
@@ -33,6 +41,7 @@ class Batch:
     members: list[Member]
     tries: int = 0
     before: float = 0
+    sent: str = ""
 
     @property
     def name(self) -> str:
@@ -43,15 +52,15 @@ class Batch:
         """Return what to try later, in halves where there were too many; nothing where trying again is no use.
 
         `refused` is what the cluster said, `wait` the seconds before the second try; `ours`: whether jobs of this run
-        are in the cluster's queue. Each wait is twice the one before, 300 s at most. After 12 refusals for a limit, a
-        submission is given up where no job of ours can be what is too many.
+        are in the cluster's queue. Each wait is twice the one before, 300 s at most. After PATIENCE refusals for a
+        limit, a submission is given up where no job of ours can be what is too many.
         """
-        if not refused.later or (refused.too_many and not ours and self.tries >= 12):
+        if not refused.later or (refused.too_many and not ours and self.tries >= PATIENCE):
             return []
         half = -(-len(self.members) // 2) if refused.too_many else len(self.members)
         before = time.monotonic() + min(wait * 2 ** min(self.tries, 10), 300)
         parts = [part for part in (self.members[:half], self.members[half:]) if part]
-        return [replace(self, members=part, tries=self.tries + 1, before=before) for part in parts]
+        return [replace(self, members=part, tries=self.tries + 1, before=before, sent=refused.sent) for part in parts]
 
 
 def members_of(job: JobExecutorInterface) -> list[JobExecutorInterface]:
@@ -69,3 +78,35 @@ def place_of(job: JobExecutorInterface) -> str:
 def wildcards_of(job: JobExecutorInterface) -> dict[str, str]:
     """Return the wildcards of a job; a group has none."""
     return dict(getattr(job, "wildcards_dict", None) or {})
+
+
+def way_of(job: JobExecutorInterface) -> str:
+    """Return how a job makes what it makes: its shell command, or what its code, parameters and inputs are."""
+    if job.shellcmd is not None:
+        return str(job.shellcmd)
+    code = [str(getattr(job.rule, "run_func_src", None)), str(getattr(job.rule, "wrapper", None))]
+    if path := job.rule.script or job.rule.notebook:
+        with contextlib.suppress(OSError, AttributeError):  # no file here: its name must do
+            path = Path(job._path_to_source_file(path).get_path_or_uri(secret_free=True)).read_text(errors="replace")
+        code.append(str(path))
+    return json.dumps(
+        [*code, sorted(map(str, job.params.items())), [str(value) for value in (*job.params, *job.input)]]
+    )
+
+
+def faults_of(jobs: Iterable[JobExecutorInterface], cluster: Cluster) -> list[str]:
+    """Return a line for each rule that asks for what no cluster could grant, as far as one of its jobs tells."""
+    found, seen = [], set()
+    for job in jobs:
+        if job.name in seen or job.is_local:
+            continue
+        seen.add(job.name)
+        try:
+            known = {name: value for name, value in job.resources.items() if str(value) != "<TBD>"}
+        except Exception:  # a function of what is not there yet: Snakemake's to tell, when its turn comes
+            continue
+        try:
+            cluster.needs(known, job.threads)
+        except BadResource as fault:
+            found.append(f"rule {job.name}: {fault}")
+    return found

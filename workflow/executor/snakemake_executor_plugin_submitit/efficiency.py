@@ -3,29 +3,31 @@
 import csv
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from snakemake_executor_plugin_submitit.clusters import ALIVE, Record
+from snakemake_executor_plugin_submitit.journal import Entry
 from snakemake_executor_plugin_submitit.slurm import megabytes_of, seconds_of
 
 
-def write(path: Path, rules: Mapping[str, str], ask: Callable[[Iterable[str]], dict[str, Record]]) -> None:
+def write(path: Path, jobs: Sequence[tuple[str, Entry]], ask: Callable[[Sequence[Entry]], dict[str, Record]]) -> None:
     """Ask for the records of all jobs, wait for those that lag, and write the table as CSV.
 
-    `rules` are those of the jobs, by id; `ask` returns records by id, as far as there are any. Raises Outage where
-    accounting does not answer, OSError where the file can't be written.
+    `jobs` have their rules' names beside them; `ask` returns records by name, as far as there are any. Raises Outage
+    where accounting does not answer, OSError where the file can't be written.
     """
+    entries = [entry for _, entry in jobs]
     until = time.monotonic() + 30  # seconds that accounting may lag behind the jobs' ends
     while True:
-        records = {job_id: record for job_id, record in ask(rules).items() if record.state not in ALIVE}
-        if len(records) == len(rules) or time.monotonic() > until:
+        records = {name: record for name, record in ask(entries).items() if record.state not in ALIVE}
+        if len(records) == len(jobs) or time.monotonic() > until:
             break
         time.sleep(2)
-    jobs = defaultdict(list)
-    for job_id, rule in rules.items():
-        jobs[rule].append(records.get(job_id))
-    rows = [_row(rule, found) for rule, found in sorted(jobs.items())]
+    rules = defaultdict(list)
+    for rule, entry in jobs:
+        rules[rule].append(records.get(entry.name))
+    rows = [_row(rule, found) for rule, found in sorted(rules.items())]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
@@ -41,7 +43,7 @@ def _row(rule: str, jobs: list[Record | None]) -> dict:
     """
     known = [record for record in jobs if record]
     used, held = (sum(getattr(record, name) for record in known) for name in ("cpu_seconds", "core_seconds"))
-    memory = [(megabytes_of(record.memory), megabytes_of(record.asked)) for record in known]
+    memory = [(megabytes_of(record.memory), record.asked_mb) for record in known]
     memory = [(most, asked) for most, asked in memory if most is not None and asked]
     seconds = [seconds_of(record.elapsed) for record in known]
     return {

@@ -1,7 +1,10 @@
 """What was submitted, kept on disk: a head process that died is followed by one that finds its jobs again."""
 
+import contextlib
+import fcntl
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +13,8 @@ from pathlib import Path
 class Entry:
     """A job submitted to `cluster`: `key` says what it makes and how, `folder` is submitit's, `log` its attempts'.
 
-    `held` is what a cluster of our own gave it (cores, GPUs); `cancelled`: it was told to stop, and may be about to.
+    `held` is what a cluster of our own gave it (cores, GPUs); `cancelled`: it was told to stop, and may be about to;
+    `where` is SLURM's name of the cluster, where that is not the default one.
     """
 
     cluster: str
@@ -21,6 +25,17 @@ class Entry:
     outputs: tuple[str, ...] = ()
     held: dict = field(default_factory=dict)
     cancelled: bool = False
+    where: str = ""
+
+    @property
+    def name(self) -> str:
+        """What tells the job from others: two of SLURM's clusters number theirs alike."""
+        return name_of(self.job_id, self.where)
+
+
+def name_of(job_id: str, where: str) -> str:
+    """Return what tells a job from others: its id, and SLURM's cluster where that is not the default one."""
+    return f"{job_id}@{where}" if where else job_id
 
 
 class Journal:
@@ -40,7 +55,7 @@ class Journal:
                 fields = json.loads(line)
                 if "key" in fields:
                     entry = Entry(**(fields | {"outputs": tuple(fields["outputs"])}))
-                    found[entry.cluster, entry.job_id] = entry
+                    found[entry.cluster, entry.name] = entry
                 elif "ended" in fields:
                     found.pop((fields["cluster"], fields["ended"]), None)
                 elif (name := (fields["cluster"], fields["cancelled"])) in found:
@@ -51,9 +66,28 @@ class Journal:
 
     def note(self, what: str, entries: list[Entry]) -> None:
         """Note that jobs were "submitted", told to stop ("cancelled") or seen to end ("ended")."""
-        lines = [asdict(e) if what == "submitted" else {"cluster": e.cluster, what: e.job_id} for e in entries]
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write("".join(json.dumps(line) + "\n" for line in lines))
+        lines = [asdict(e) if what == "submitted" else {"cluster": e.cluster, what: e.name} for e in entries]
+        with self._alone(), self.path.open("a", encoding="utf-8") as file:
+            file.write(_text(lines))
+
+    def compact(self) -> None:
+        """Drop what is said of jobs that have ended."""
+        beside = self.path.with_suffix(".new")
+        with self._alone():
+            beside.write_text(_text([asdict(entry) for entry in self.open_entries()]), encoding="utf-8")
+            beside.replace(self.path)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other heads (there may be some, with --nolock) from writing, where the file system can."""
+        with self.path.with_suffix(".lock").open("w") as lock:
+            with contextlib.suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _text(lines: list[dict]) -> str:
+    return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def job_key(name: str, outputs: list[str], commands: list[str]) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import submitit
 
-from snakemake_executor_plugin_submitit.clusters import Cluster, ExecutorSettings, Refused
+from snakemake_executor_plugin_submitit.clusters import Cluster, ExecutorSettings, Refused, Seen, Taken
 from snakemake_executor_plugin_submitit.journal import Entry
 from snakemake_executor_plugin_submitit.node import GRACE, Command, deaf_to_the_terminal, exit_file
 from snakemake_executor_plugin_submitit.resources import BadResource, machine_needs
@@ -48,9 +48,9 @@ class Local(Cluster):
             raise BadResource(f"gpu={found['gpus']}: this machine has {len(self.gpus)}")
         return found | {"gpus": found["gpus"] if self.gpus else 0, "cores": min(found["cores"], self.cores)}
 
-    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> dict[str, dict]:
+    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command], sent: str = "") -> list[Taken]:
         """Start the first commands, as many as fit beside what runs; each is given cores, and GPUs by name."""
-        taken: dict[str, dict] = {}
+        taken: list[Taken] = []
         with self._lock:
             for command in commands:
                 self.running = {job_id: slots for job_id, slots in self.running.items() if _runs(job_id, slots.folder)}
@@ -66,7 +66,7 @@ class Local(Cluster):
                         break
                     raise Refused(f"cannot start it: {error.strerror}") from None
                 self.running[handle.job_id] = Slots(needs["cores"], gpus, str(self.folder), handle)
-                taken[handle.job_id] = {"cores": needs["cores"], "gpus": list(gpus)}
+                taken.append(Taken(handle.job_id, str(self.folder), {"cores": needs["cores"], "gpus": list(gpus)}))
         return taken
 
     def _start(self, command: Command, minutes: int) -> submitit.Job:
@@ -80,22 +80,22 @@ class Local(Cluster):
         with deaf_to_the_terminal():
             return executor.submit(command)
 
-    def states(self, entries: Sequence[Entry]) -> dict[str, str]:
+    def states(self, entries: Sequence[Entry]) -> dict[str, Seen]:
         """Return RUNNING or FAILED for each job; one that succeeded has left that in its exit file.
 
         One that an earlier run started, and that still runs, keeps its cores and GPUs.
         """
-        states = {entry.job_id: "RUNNING" if _runs(entry.job_id, entry.folder) else "FAILED" for entry in entries}
+        running = {entry.job_id: entry for entry in entries if _runs(entry.job_id, entry.folder)}
         with self._lock:
-            for entry in entries:
-                if states[entry.job_id] == "RUNNING" and entry.job_id not in self.running:
+            for entry in running.values():
+                if entry.job_id not in self.running:
                     held = {"cores": 1, "gpus": ()} | entry.held
                     self.running[entry.job_id] = Slots(held["cores"], tuple(held["gpus"]), entry.folder)
-        return states
+        return {entry.name: Seen("RUNNING" if entry.job_id in running else "FAILED") for entry in entries}
 
-    def cancel(self, ids: Iterable[str]) -> None:
+    def cancel(self, entries: Sequence[Entry]) -> None:
         """End jobs and all that they started: TERM, then KILL for what is left."""
-        processes = [psutil.Process(int(job_id)) for job_id in ids if _runs(job_id, self.folder.parent)]
+        processes = [psutil.Process(int(entry.job_id)) for entry in entries if _runs(entry.job_id, entry.folder)]
         for process in processes:
             with contextlib.suppress(psutil.Error):
                 process.terminate()
@@ -116,16 +116,16 @@ class Debug(Cluster):
     needs = staticmethod(machine_needs)  # nobody limits them
     handles: tuple[submitit.Job, ...] = ()  # submitit names a job by its place in memory: none may be used twice
 
-    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command]) -> dict[str, dict]:
+    def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command], sent: str = "") -> list[Taken]:
         """Run the first command to its end."""
         handle = submitit.DebugExecutor(self.folder).submit(subprocess.call, ["bash", "-c", commands[0].command])
         self.handles += (handle,)
         exit_file(self.folder, handle.job_id).write_text(str(handle.result()), encoding="utf-8")
-        return {handle.job_id: {}}
+        return [Taken(handle.job_id, str(self.folder))]
 
-    def states(self, entries: Sequence[Entry]) -> dict[str, str]:
+    def states(self, entries: Sequence[Entry]) -> dict[str, Seen]:
         """Return FAILED for each job: what was submitted has ended, and what succeeded has left that in its file."""
-        return {entry.job_id: "FAILED" for entry in entries}
+        return {entry.name: Seen("FAILED") for entry in entries}
 
 
 def visible_gpus() -> tuple[str, ...]:

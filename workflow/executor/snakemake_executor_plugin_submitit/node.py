@@ -55,7 +55,6 @@ class Command:
     """
 
     command: str
-    folder: str
     log: str
     timeouts_left: int
     gpus: str | None = None
@@ -66,7 +65,8 @@ class Command:
         """Run the command; exit with its status where that is not 0."""
         environment = submitit.JobEnvironment()
         job_id = environment.job_id
-        for stale in (exit_file(self.folder, job_id), environment.paths.result_pickle):
+        left = exit_file(environment.paths.folder, job_id)
+        for stale in (left, environment.paths.result_pickle):
             stale.unlink(missing_ok=True)
         folder = Path(self.log)
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ class Command:
             status = self.child.wait()
         # Shells say 128 + the number of the signal that ended a command.
         status = 128 - status if status < 0 else status
-        exit_file(self.folder, job_id).write_text(str(status), encoding="utf-8")
+        left.write_text(str(status), encoding="utf-8")
         if status:
             sys.exit(status)  # no exception: submitit would turn that into a result
 
@@ -94,7 +94,8 @@ class Command:
         """Stop the command, which saves its work; return what is to be requeued, or None where it has run too often."""
         self._end_child()
         # Should the requeue fail, this is how it ended; the next attempt removes it.
-        exit_file(self.folder, submitit.JobEnvironment().job_id).write_text("TIMEOUT", encoding="utf-8")
+        environment = submitit.JobEnvironment()
+        exit_file(environment.paths.folder, environment.job_id).write_text("TIMEOUT", encoding="utf-8")
         if self.timeouts_left <= 0:
             return None
         return submitit.helpers.DelayedSubmission(replace(self, timeouts_left=self.timeouts_left - 1))

@@ -1,68 +1,103 @@
-"""What a job asks for -> what submitit hands to sbatch, or takes of one machine. Pure: no cluster is talked to.
+"""What a job asks for -> sbatch's options, or what is taken of one machine. Pure: no cluster is talked to.
 
 The names of resources are those of the official SLURM plugin, so that a profile moves over.
 """
 
+import difflib
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 DEFAULT_RUNTIME = 60
 """Minutes that a job gets which names no runtime."""
-OPTIONS = {"slurm_partition": "partition", "slurm_account": "account", "slurm_qos": "qos"} | {
-    name: name for name in ("qos", "constraint", "gres")
-}
+WORDS = {
+    "slurm_partition": "partition", "slurm_account": "account", "slurm_qos": "qos", "qos": "qos",
+    "constraint": "constraint", "gres": "gres", "reservation": "reservation", "clusters": "clusters",
+    "cluster": "clusters", "slurm_cluster": "clusters",
+}  # fmt: skip
 """Resources that reach sbatch as they are, and its options."""
+NUMBERS = {
+    "nodes": "nodes", "tasks": "ntasks", "tasks_per_node": "ntasks-per-node", "tasks_per_gpu": "ntasks-per-gpu",
+    "cpus_per_gpu": "cpus-per-gpu",
+}  # fmt: skip
+"""Resources that are numbers, at least 1, and sbatch's options."""
+SHORT = {
+    "A": "account", "b": "begin", "B": "extra-node-info", "C": "constraint", "c": "cpus-per-task",
+    "d": "dependency", "F": "nodefile", "G": "gpus", "H": "hold", "k": "no-kill", "L": "licenses", "M": "clusters",
+    "m": "distribution", "N": "nodes", "n": "ntasks", "O": "overcommit", "p": "partition", "q": "qos",
+    "S": "core-spec", "s": "oversubscribe", "t": "time", "w": "nodelist", "x": "exclude", "a": "array",
+    "D": "chdir", "e": "error", "i": "input", "J": "job-name", "o": "output", "W": "wait",
+}  # fmt: skip
+"""sbatch's short options."""
+OURS = {"array", "chdir", "error", "input", "job-name", "open-mode", "output", "parsable", "test-only", "wait", "wrap"}
+"""Options by which this executor finds its jobs and what they leave."""
+INSTEAD = {"time": "runtime", "cpus-per-task": "threads or cpus_per_task"}
+"""Options that a job always has, and the resources that set them."""
 
 
 class BadResource(Exception):  # noqa: N818 - the message says what is bad
     """A resource that no cluster could grant: one line with its name, its value and what is allowed."""
 
 
-def sbatch_parameters(resources: Mapping[str, Any], threads: int) -> dict[str, Any]:
-    """Return the parameters of `submitit.SlurmExecutor` for a job.
+def sbatch_options(
+    resources: Mapping[str, Any], threads: int, habits: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Return the options of sbatch for a job, by long name; those without a value are True.
 
     Args:
-        resources: of the job: runtime (minutes), mem_mb, mem_mb_per_cpu, cpus_per_task, gpu, gpu_model, gres, nodes,
-            tasks, tasks_per_node, slurm_partition, slurm_account, slurm_qos or qos, constraint, slurm_extra. Others
-            are not SLURM's.
+        resources: of the job: runtime (minutes), mem_mb (0: all of the node's), mem_mb_per_cpu, cpus_per_task, gpu (on
+            each node), gpu_model, those in WORDS and NUMBERS, slurm_extra. Others are not SLURM's.
         threads: of the job; cpus_per_task where that is not given.
+        habits: options that hold where the job does not name them.
 
     Raises:
-        BadResource: for a value that is not a number where one is needed, negative, or in conflict with another.
+        BadResource: for a value that is not a number where one is needed, too small, or in conflict with another; for
+            an unknown slurm_*.
 
     """
+    _check_names(resources)
     found: dict[str, Any] = {
         "time": _whole(resources, "runtime", least=1, default=DEFAULT_RUNTIME),
-        "cpus_per_task": _whole(resources, "cpus_per_task", least=1, default=threads),
-        "nodes": _whole(resources, "nodes", least=1, default=1),
+        "cpus-per-task": _whole(resources, "cpus_per_task", least=1, default=threads),
     }
     if resources.get("mem_mb_per_cpu"):
-        found["mem_per_cpu"] = f"{_whole(resources, 'mem_mb_per_cpu', least=1)}M"
+        found["mem-per-cpu"] = f"{_whole(resources, 'mem_mb_per_cpu', least=1)}M"
     elif resources.get("mem_mb") is not None:
-        found["mem"] = f"{_whole(resources, 'mem_mb', least=1)}M"
-    if resources.get("tasks_per_node"):
-        found["ntasks_per_node"] = _whole(resources, "tasks_per_node", least=1)
-    found |= {option: str(resources[name]) for name, option in OPTIONS.items() if resources.get(name)}
-    extra = _extra(resources.get("slurm_extra", ""))
-    if resources.get("tasks"):
-        extra["ntasks"] = _whole(resources, "tasks", least=1)
-    gpus = _whole(resources, "gpu", least=0, default=0)
-    if gpus:
-        if "gres" in found:
-            raise BadResource(f"gpu={gpus} and gres={found['gres']}: ask for GPUs by one of them")
-        model = resources.get("gpu_model")
-        extra["gpus-per-node"] = f"{model}:{gpus}" if model else gpus
-    elif resources.get("gpu_model"):
-        raise BadResource(f"gpu_model={resources['gpu_model']} without gpu: say how many")
-    if extra:
-        found["additional_parameters"] = extra
-    return found
+        found["mem"] = f"{_whole(resources, 'mem_mb', least=0)}M"
+    found |= {option: _whole(resources, name, least=1) for name, option in NUMBERS.items() if resources.get(name)}
+    found |= {option: str(resources[name]) for name, option in WORDS.items() if resources.get(name)}
+    found |= _gpus(resources)
+    extra = _extra(str(resources.get("slurm_extra") or ""))
+    for name in extra:
+        if name in found:
+            raise BadResource(f"slurm_extra: --{name} beside the resource that says {found[name]}: give one of them")
+    if found.get("gpus-per-node") and (beside := {"gpus", "gpus-per-task", "gres"} & set(extra)):
+        raise BadResource(f"slurm_extra: --{beside.pop()} beside gpu={resources['gpu']}: ask for GPUs by one of them")
+    return dict(habits) | found | extra
+
+
+def _check_names(resources: Mapping[str, Any]) -> None:
+    known = [name for name in (*WORDS, "slurm_extra") if name.startswith("slurm_")]
+    for name in resources.keys():  # noqa: SIM118 - Snakemake's own kind of mapping iterates over values
+        if name.startswith("slurm_") and name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            meant = f"; is {near[0]} meant?" if near else ""
+            raise BadResource(f"{name}={resources[name]}: unknown{meant} (known: {', '.join(known)})")
+
+
+def _gpus(resources: Mapping[str, Any]) -> dict[str, str]:
+    gpus, model = _whole(resources, "gpu", least=0, default=0), resources.get("gpu_model")
+    if gpus and resources.get("gres"):
+        raise BadResource(f"gpu={gpus} and gres={resources['gres']}: ask for GPUs by one of them")
+    if model and not gpus:
+        raise BadResource(f"gpu_model={model} without gpu: say how many")
+    return {"gpus-per-node": f"{model}:{gpus}" if model else str(gpus)} if gpus else {}
 
 
 def machine_needs(resources: Mapping[str, Any], threads: int) -> dict[str, int]:
-    """Return the minutes, cores and GPUs that a job asks of one machine. Raises BadResource, as sbatch_parameters."""
+    """Return the minutes, cores and GPUs that a job asks of one machine. Raises BadResource, as sbatch_options."""
     if (nodes := _whole(resources, "nodes", least=1, default=1)) > 1:
         raise BadResource(f"nodes={nodes}: this is one machine")
     return {
@@ -92,18 +127,27 @@ def _whole(resources: Mapping[str, Any], name: str, least: int, default: int | N
 
 
 def _extra(text: str) -> dict[str, Any]:
-    """Read slurm_extra, e.g. "--exclude=n1 --exclusive", as options by name."""
+    """Read slurm_extra, e.g. "--exclude=n1 --exclusive -G 1", as options by long name."""
     options: dict[str, Any] = {}
     try:
-        words = shlex.split(str(text))
+        words = shlex.split(text)
     except ValueError as error:
         raise BadResource(f"slurm_extra={text!r}: {error}") from None
-    for place, word in enumerate(words):
-        if word.startswith("--"):
+    while words:
+        word = words.pop(0)
+        if word.startswith("--") and len(word) > 2:
             name, _, value = word[2:].partition("=")
-            options[name] = value or True
-        elif place and words[place - 1].startswith("--") and "=" not in words[place - 1]:
-            options[words[place - 1][2:]] = word
+        elif word[:1] == "-" and word[1:2] in SHORT:
+            name, value = SHORT[word[1]], word[2:].removeprefix("=")
         else:
-            raise BadResource(f"slurm_extra={text!r}: must be long options, as --name=value")
+            raise BadResource(f"slurm_extra={text!r}: {word!r} is no option, as --name=value or -n value")
+        if not value and words and not words[0].startswith("-"):
+            value = words.pop(0)
+        if name in OURS:
+            raise BadResource(f"slurm_extra={text!r}: --{name} is set by this executor")
+        if name in INSTEAD:
+            raise BadResource(f"slurm_extra={text!r}: give --{name} as the resource {INSTEAD[name]}")
+        if name in options:
+            raise BadResource(f"slurm_extra={text!r}: --{name} stands twice")
+        options[name] = value or True
     return options

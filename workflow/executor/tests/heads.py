@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+from private_slurm import PrivateSlurm
 
 PLUGIN = Path(__file__).parents[1]
 
@@ -27,7 +30,7 @@ class Head:
         return ended(head)
 
 
-def ended(head: subprocess.Popen, seconds: float = 150) -> tuple[int, str]:
+def ended(head: subprocess.Popen, seconds: float = 240) -> tuple[int, str]:
     """Wait for a head; return its exit status and what it said."""
     try:
         said, complained = head.communicate(timeout=seconds)
@@ -35,3 +38,10 @@ def ended(head: subprocess.Popen, seconds: float = 150) -> tuple[int, str]:
         head.kill()
         raise
     return head.returncode, (said or "") + (complained or "")
+
+
+def start_requeued_now(cluster: PrivateSlurm) -> None:
+    """Start the requeued job, for which SLURM waits two minutes; not in the same second, when it would refuse it."""
+    time.sleep(3)
+    job = cluster.run("squeue", "-h", "--name=work", "-o", "%i").strip()
+    cluster.run("scontrol", "update", f"jobid={job}", "StartTime=now")

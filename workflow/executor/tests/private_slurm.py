@@ -35,9 +35,21 @@ class PrivateSlurm:
     There are no cgroups: it is SLURM itself that watches memory.
     """
 
-    def __init__(self, folder: Path, kill_beyond_memory: bool = False, max_array_size: int = 61):
-        """Keep everything in `folder`; nothing is started yet."""
-        self.folder, self.max_array_size = folder, max_array_size
+    def __init__(
+        self,
+        folder: Path,
+        kill_beyond_memory: bool = False,
+        max_array_size: int = 61,
+        cores: int = 4,
+        beside: "PrivateSlurm | None" = None,
+    ):
+        """Keep everything in `folder`; nothing is started yet.
+
+        `cores` are those that each node claims. A second cluster, `other`, stands `beside` the first, `private`: it has
+        the same munge and slurmdbd.
+        """
+        self.folder, self.max_array_size, self.cores, self.beside = folder, max_array_size, cores, beside
+        self.name = "other" if beside else "private"
         self.gather = "JobAcctGatherParams=OverMemoryKill\n" if kill_beyond_memory else ""
         self.processes: dict[str, subprocess.Popen] = {}
         self.environment = os.environ | {
@@ -46,7 +58,7 @@ class PrivateSlurm:
         }
 
     def __enter__(self) -> Self:
-        """Start all daemons and wait, at most half a minute each, until the nodes are idle."""
+        """Start all daemons and wait, at most 90 s each, until the nodes are idle."""
         try:
             self._start()
         except BaseException:
@@ -64,10 +76,13 @@ class PrivateSlurm:
     def _start(self) -> None:
         for name in ("state", "spool-n1", "spool-n2", "log", "db", "run"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        self._munge()
-        self._database()
+        if self.beside is None:
+            self._munge()
+            self._database()
+        else:
+            self.dbd_port = self.beside.dbd_port
         self.write_config()
-        self.run("sacctmgr", "-i", "add", "cluster", "private")
+        self.run("sacctmgr", "-i", "add", "cluster", self.name)
         self.daemon("slurmctld", "slurmctld", "-D")
         for node in ("n1", "n2"):
             self.daemon(node, "slurmd", "-D", "-N", node)
@@ -105,7 +120,7 @@ class PrivateSlurm:
         process.kill()
         process.wait(10)
 
-    def wait_for(self, met, seconds: float = 30) -> None:
+    def wait_for(self, met, seconds: float = 90) -> None:
         """Wait until met() is true. Raises TimeoutError with the ends of the logs."""
         until = time.monotonic() + seconds
         while not met():
@@ -116,7 +131,7 @@ class PrivateSlurm:
 
     @property
     def _socket(self) -> Path:
-        return self.folder / "run" / "munge.socket"
+        return (self.beside or self).folder / "run" / "munge.socket"
 
     def _munge(self) -> None:
         key = self.folder / "run" / "munge.key"
@@ -153,18 +168,19 @@ class PrivateSlurm:
         self.wait_for(lambda: answers(self.dbd_port))
 
     def write_config(self) -> None:
-        """Write slurm.conf: two nodes of 4 claimed cores each on this host."""
+        """Write slurm.conf: two nodes on this host."""
         host, run = socket.gethostname().split(".")[0], self.folder / "run"
         ports = [free_port() for _ in range(3)]
         nodes = "\n".join(
-            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=32000 Gres=gpu:2"
+            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
+            f"CPUs={self.cores} RealMemory={8000 * self.cores} Gres=gpu:2"
             for name, port in zip(("n1", "n2"), ports[1:], strict=True)
         )
         for number in (0, 1):  # SLURM wants character devices; nothing opens them
             subprocess.run(["mknod", self.folder / f"gpu{number}", "c", "195", str(number)], check=True)
         (self.folder / "gres.conf").write_text(f"NodeName=n[1-2] Name=gpu File={self.folder}/gpu[0-1]\n")
         (self.folder / "slurm.conf").write_text(
-            f"ClusterName=private\nSlurmctldHost={host}(127.0.0.1)\nSlurmctldPort={ports[0]}\n"
+            f"ClusterName={self.name}\nSlurmctldHost={host}(127.0.0.1)\nSlurmctldPort={ports[0]}\n"
             f"SlurmUser=root\nSlurmdUser=root\nAuthType=auth/munge\nAuthInfo=socket={self._socket}\n"
             f"StateSaveLocation={self.folder}/state\nSlurmdSpoolDir={self.folder}/spool-%n\n"
             f"SlurmctldPidFile={run}/slurmctld.pid\nSlurmdPidFile={run}/slurmd-%n.pid\n"

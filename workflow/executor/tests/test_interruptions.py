@@ -2,14 +2,7 @@
 
 import time
 
-from heads import ended
-
-
-def start_requeued_now(cluster) -> None:
-    """Start the requeued job, for which SLURM waits two minutes; not in the same second, when it would refuse it."""
-    time.sleep(3)
-    job = cluster.run("squeue", "-h", "--name=work", "-o", "%i").strip()
-    cluster.run("scontrol", "update", f"jobid={job}", "StartTime=now")
+from heads import ended, start_requeued_now
 
 
 def test_a_job_whose_node_fails_runs_again_as_one_job(cluster, project):
@@ -27,7 +20,7 @@ rule work:
     cluster.kill(node)
     try:
         cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")  # as after SlurmdTimeout
-        cluster.wait_for(lambda: "PENDING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"), 60)
+        cluster.wait_for(lambda: "PENDING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"))
         start_requeued_now(cluster)
         status, said = ended(process)
         assert status == 0, said
@@ -72,22 +65,27 @@ rule work:
     cluster.run(
         "sbatch", "--partition=urgent", "--nodes=2", "--cpus-per-task=4", "--output=/dev/null", "--wrap", "sleep 1"
     )
-    cluster.wait_for(lambda: "PENDING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"), 60)
-    cluster.wait_for(lambda: not cluster.run("squeue", "-h", "--partition=urgent", "-o", "%i"), 60)
+    cluster.wait_for(lambda: "PENDING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"))
+    cluster.wait_for(lambda: not cluster.run("squeue", "-h", "--partition=urgent", "-o", "%i"))
     start_requeued_now(cluster)
     status, said = ended(process)
     assert status == 0, said
     assert attempts.read_text().split() == ["start", "start"]
-    assert len(list(head.place.glob(".snakemake/submitit/jobs/*/*_submission.sh"))) == 1
+    assert len(list(head.place.glob(".snakemake/submitit/jobs/*/*/submission.sh"))) == 1
     logs = sorted(p.name for p in head.place.glob(".snakemake/submitit/logs/work/*/*.log"))
     assert [name.split(".")[1] for name in logs] == ["0", "1"]
 
 
-def test_slurmdbd_that_is_down_for_a_while_fails_no_job(cluster, project):
+def test_slurmdbd_that_is_down_for_a_while_fails_no_job_and_memory_is_judged_without_it(cluster, project):
     head = project(
         """
 rule all:
-    input: "short.txt", "out.txt"
+    input: "short.txt", "out.txt", "hungry.txt"
+
+rule hungry:
+    output: "hungry.txt"
+    resources: mem_mb=200, runtime=5
+    shell: "python3 -c 'b = bytearray(500 * 2**20); import time; time.sleep(60)' || exit 1"
 
 rule short:
     output: "short.txt"
@@ -102,38 +100,15 @@ rule work:
     )
     cluster.kill("slurmdbd")
     try:
-        process = head.start("out.txt", "short.txt")
-        cluster.wait_for(lambda: (head.place / "started").exists() and (head.place / "short.txt").exists(), 60)
+        process = head.start("--keep-going", "out.txt", "short.txt", "hungry.txt")
+        cluster.wait_for(lambda: (head.place / "started").exists() and (head.place / "short.txt").exists())
+        cluster.wait_for(lambda: "hungry" not in cluster.run("squeue", "-h", "-o", "%j"))
+        time.sleep(15)  # accounting would be waited for, for 10 s
     finally:
         cluster.daemon("slurmdbd", "slurmdbd", "-D")
-    status, said = ended(process)
-    assert status == 0, said
-
-
-def test_a_job_at_its_time_limit_saves_and_goes_on_as_often_as_it_may(cluster, project):
-    head = project(
-        """
-rule work:
-    output: "out.txt"
-    resources: mem_mb=300, runtime=2
-    shell: "if [ -e saved ]; then touch {output}; exit; fi; trap 'touch saved; exit 1' TERM; sleep 200 & wait"
-
-rule never:
-    output: "never.txt"
-    resources: mem_mb=300, runtime=1
-    shell: "sleep 200"
-"""
-    )
-    # SLURM may send the signal 60 s early: at 2 minutes less 30 s, still not before the job is well under way.
-    process = head.start("out.txt", "--nolock", "--submitit-signal-seconds", "30")
-    never = head.start("never.txt", "--nolock", "--submitit-signal-seconds", "50", "--submitit-max-timeouts", "0")
-    cluster.wait_for((head.place / "saved").exists, 240)
-    cluster.wait_for(lambda: "PENDING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"), 60)
-    start_requeued_now(cluster)
-    status, said = ended(process)
-    assert status == 0, said
-    status, said = ended(never)
-    assert status != 0 and ": TIMEOUT" in said
+    _, said = ended(process)
+    assert "OUT_OF_MEMORY" in said and "exceeded memory limit" in said, said
+    assert said.count("Error in rule") == 1 and (head.place / "out.txt").exists()
 
 
 def test_slurmctld_restarted_under_way_fails_no_job(cluster, project):
@@ -146,7 +121,7 @@ rule work:
 """
     )
     process = head.start("out.txt")
-    cluster.wait_for((head.place / "started").exists, 60)
+    cluster.wait_for((head.place / "started").exists)
     cluster.stop("slurmctld")
     time.sleep(4)
     cluster.daemon("slurmctld", "slurmctld", "-D")

@@ -111,6 +111,27 @@ def test_a_head_that_was_killed_is_followed_by_one_that_attaches(project):
     assert [path.read_text() for path in head.place.glob("started-*")] == ["start\n"] * 2
 
 
+def test_a_job_that_was_attached_and_failed_is_tried_again_as_a_new_one(project):
+    head = project("echo start >> started; until [ -e go ]; do sleep .1; done; [ -e again ] || exit 1; touch {output}")
+    process = head.start(stderr=subprocess.DEVNULL)
+    started(head.place)
+    process.kill()
+    process.wait()
+    head.run("--unlock")
+    with (head.place / "said").open("w+") as said:
+        second = head.start("--rerun-incomplete", "--retries", "1", stderr=said)
+        until = time.monotonic() + 60
+        while "of an earlier run makes work" not in (head.place / "said").read_text() and time.monotonic() < until:
+            time.sleep(0.1)
+        (head.place / "go").touch()
+        while "Trying to restart" not in (head.place / "said").read_text() and time.monotonic() < until:
+            time.sleep(0.01)
+        (head.place / "again").touch()
+        assert second.wait(60) == 0, (head.place / "said").read_text()
+    assert (head.place / "said").read_text().count("of an earlier run makes work") == 1
+    assert (head.place / "started").read_text().split() == ["start"] * 2
+
+
 def test_jobs_that_a_killed_head_left_are_ended_before_others_write_their_files(project):
     head = project(
         "echo start $$ >> started-{wildcards.k}; trap 'echo end >> started-{wildcards.k}; exit 1' TERM;"
@@ -141,6 +162,47 @@ def test_a_job_at_its_time_limit_saves_and_goes_on_as_often_as_it_may(project):
     status, said = ended(often)
     assert status == 0, said
     assert len(list(head.place.glob(".snakemake/submitit/logs/work/k=1/*.log"))) == 2
+
+
+def test_a_rules_own_retries_are_new_jobs_with_more_memory(project):
+    head = project("echo {resources.mem_mb} >> tried; [ $(wc -l < tried) = 3 ] && touch {output}")
+    rule = head.place / "Snakefile"
+    more = "resources: mem_mb=lambda wildcards, attempt: 100 * attempt, "
+    rule.write_text(rule.read_text().replace("resources: ", more).replace("    shell:", "    retries: 2\n    shell:"))
+    status, said = head.run()
+    assert status == 0, said
+    assert (head.place / "tried").read_text().split() == ["100", "200", "300"]
+    assert len(list(head.place.glob(".snakemake/submitit/logs/work/k=0/*.log"))) == 3
+
+
+@pytest.mark.parametrize("kind", ["run", "script"])
+def test_a_job_of_another_code_is_not_attached_to(project, kind):
+    head = project("")
+    waits = "import os, time; open('started', 'w').close()\nwhile not os.path.exists('go'): time.sleep(.1)\n"
+    writes = "open('{0}.txt', 'w').write('{1}')\n"
+
+    def write(text: str) -> None:
+        code = waits + writes.format(0, text)
+        (head.place / "work.py").write_text(code)
+        body = {"run": "    run:\n" + "".join(f"        {line}\n" for line in code.splitlines())}
+        rule = (head.place / "Snakefile").read_text().partition("    run:")[0].partition("    s")[0]
+        (head.place / "Snakefile").write_text(rule + body.get(kind, "    script: 'work.py'\n"))
+
+    write("old")
+    first = head.start(stderr=subprocess.DEVNULL)
+    started(head.place)
+    first.kill()
+    first.wait()
+    head.run("--unlock")
+    write("new")
+    (head.place / "started").unlink()
+    with (head.place / "said").open("w+") as said:
+        second = head.start("--rerun-incomplete", stderr=said)
+        started(head.place)
+        (head.place / "go").touch()
+        assert second.wait(60) == 0, (head.place / "said").read_text()
+    assert (head.place / "0.txt").read_text() == "new"
+    assert "of an earlier run write what work does: cancelled" in (head.place / "said").read_text()
 
 
 def test_debug_runs_here_and_fails_like_any_other(project):

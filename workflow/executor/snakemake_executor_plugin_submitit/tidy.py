@@ -1,0 +1,35 @@
+"""What grows with every run, and goes when it is old: logs, and what was submitted."""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+
+def remove_old(root: Path, days: int, open_folders: Collection[str]) -> None:
+    """Remove logs and submissions below `root` that nobody wrote to for `days`, but for those in `open_folders`."""
+    if days <= 0:
+        return
+    before = time.time() - 86400 * days
+    for place, _, names in os.walk(root / "logs", topdown=False):
+        for name in names:
+            with contextlib.suppress(OSError):
+                if (path := Path(place, name)).stat().st_mtime < before:
+                    path.unlink()
+        _remove_if_empty(Path(place), before)
+    for run in (root / "jobs").glob("*"):
+        for folder in run.glob("*"):
+            with contextlib.suppress(OSError):
+                paths = [folder, *folder.iterdir()]
+                if str(folder.absolute()) not in open_folders and max(p.stat().st_mtime for p in paths) < before:
+                    shutil.rmtree(folder)
+        _remove_if_empty(run, before)
+
+
+def _remove_if_empty(folder: Path, before: float) -> None:
+    """Remove an old folder, if there is nothing in it; a young one may be about to be written to."""
+    with contextlib.suppress(OSError):
+        if folder.stat().st_mtime < before:
+            folder.rmdir()

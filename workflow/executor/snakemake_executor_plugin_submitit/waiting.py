@@ -1,0 +1,43 @@
+"""What is told of jobs that SLURM keeps waiting: a hold at once, a long wait with SLURM's reason, each once."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+
+from snakemake_executor_plugin_submitit.clusters import Seen
+
+HELD = re.compile(r"held|hold|special_exit", re.IGNORECASE)
+"""In a state or reason: nobody but a person or an administrator lets such a job go."""
+WAITING = {"PENDING", "REQUEUE_HOLD", "REQUEUED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+
+
+class Waiting:
+    """Jobs that wait: since when, and of which it was told."""
+
+    def __init__(self, minutes: float):
+        """Tell of a wait of `minutes`."""
+        self.minutes = minutes
+        self.since: dict[str, float] = {}
+        self.told: set[tuple[str, bool]] = set()
+
+    def news(self, seen: Mapping[str, Seen], now: float) -> list[str]:
+        """Return lines to tell, at `now` (monotonic seconds), of jobs by name as the queue shows them."""
+        fresh: dict[tuple[bool, str], list[str]] = defaultdict(list)
+        for name, (state, reason) in seen.items():
+            if state not in WAITING:
+                self.since.pop(name, None)
+                self.told -= {(name, True), (name, False)}
+                continue
+            waited = now - self.since.setdefault(name, now)
+            held = bool(HELD.search(f"{state} {reason}"))
+            if (held or waited >= 60 * self.minutes) and (name, held) not in self.told:
+                self.told.add((name, held))
+                fresh[held, reason or state].append(name)
+        return [_line(held, reason, names, self.minutes) for (held, reason), names in fresh.items()]
+
+
+def _line(held: bool, reason: str, names: list[str], minutes: float) -> str:
+    some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    if held:
+        return f"SLURM holds {some}: {reason}. `scontrol release` lets it go, `scancel` ends it."
+    return f"{some}: waiting for {minutes:g} minutes now. SLURM's reason: {reason}"

@@ -1,0 +1,164 @@
+"""Many short jobs on a private SLURM while everything goes wrong, by a seed: python soak.py [--jobs 1000] [--seed 0].
+
+A job is requeued, preempted, its node fails and comes back, slurmctld restarts, the head is killed and followed by
+another; sbatch fails (half of the times though SLURM took the job), sacct fails, squeue is slow. In the end every
+output must be there, and no job may ever have run beside itself.
+"""
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from heads import Head
+from private_slurm import PrivateSlurm, why_not
+
+RULES = """
+rule all:
+    input: expand("out/{{k}}", k=range({jobs}))
+
+rule work:
+    output: "out/{{k}}"
+    resources: mem_mb=300, runtime=5
+    shell:
+        "exec 9> lock-{{wildcards.k}}; flock -n 9 || touch beside-itself-{{wildcards.k}};"
+        " sleep $((({seed} + {{wildcards.k}}) % 5)); touch {{output}}"
+"""
+FAULTY = """#!/bin/bash
+n=$(flock {folder}/count-{name} bash -c 'echo x >> {folder}/count-{name}; wc -l < {folder}/count-{name}')
+RANDOM=$(({seed} * 7919 + n * 104729 + {number}))
+throw=$((RANDOM % 100))
+{fault}
+exec {real} "$@"
+"""
+SAYS = "echo 'error: Socket timed out on send/recv operation' >&2; exit 1"
+FAULTS = {
+    "sbatch": f'[ $throw -lt 3 ] && {{ {SAYS}; }}\n[ $throw -lt 6 ] && {{ {{real}} "$@" > /dev/null; {SAYS}; }}',
+    "sacct": f"[ $throw -lt 20 ] && {{ {SAYS}; }}",
+    "squeue": "[ $throw -lt 30 ] && sleep 2",
+}
+
+
+@dataclass
+class Soak:
+    """A run of `jobs` jobs in `place`, with what went wrong by `seed`, and what came of it."""
+
+    cluster: PrivateSlurm
+    place: Path
+    jobs: int
+    seed: int
+    happened: list[str] = field(default_factory=list)
+
+    def run(self, seconds: float) -> dict:
+        """Run until all jobs are done; return what happened. Raises TimeoutError after `seconds`."""
+        self.place.mkdir(parents=True)
+        (self.place / "Snakefile").write_text(RULES.format(jobs=self.jobs, seed=self.seed))
+        surroundings = self.cluster.environment | {"PATH": f"{self._wrappers()}:{self.cluster.environment['PATH']}"}
+        words = ["--submitit-cluster", "slurm", "--submitit-poll-seconds", "1", "--jobs", "200", "--keep-going"]
+        words += ["--submitit-max-array-size", str(max(2, self.jobs // 20))]
+        head = Head(self.place, surroundings, *words, "--retries", "2", "--rerun-incomplete", "--quiet", "rules")
+        dice, began = random.Random(self.seed), time.monotonic()
+        faults = [self._requeue, self._preempt, self._node_fails, self._restart, self._kill_head]
+        self.said = (self.place / "said").open("w")
+        self.process, heads = head.start(stderr=self.said), 1
+        due = began + 8
+        while self.process.poll() != 0:
+            if time.monotonic() - began > seconds:
+                self.process.kill()
+                queue = self.cluster.run("squeue", "--array", "-o", "%i %T %r")
+                raise TimeoutError(f"{queue}\n{(self.place / 'said').read_text()[-3000:]}")
+            if self.process.poll() is not None:  # killed by us, or with failed jobs
+                head.run("--unlock")
+                self.process, heads = head.start(stderr=self.said), heads + 1
+            # The last ones are let alone: who is struck again and again never ends.
+            if time.monotonic() > due and len(list(self.place.glob("out/*"))) < 0.75 * self.jobs:
+                fault = dice.choices(faults, weights=[4, 2, 2, 1, 1])[0]
+                self.happened.append(fault.__name__.strip("_"))
+                fault(dice)
+                due = time.monotonic() + dice.uniform(1, 6)
+            self._hurry()
+            time.sleep(0.3)
+        return {
+            "jobs": self.jobs,
+            "seed": self.seed,
+            "outputs": len(list((self.place / "out").iterdir())),
+            "beside_themselves": len(list(self.place.glob("beside-itself-*"))),
+            "heads": heads,
+            "faults": {name: self.happened.count(name) for name in sorted(set(self.happened))},
+            "sbatch": len((self.place / "bin" / "count-sbatch").read_text().split()),
+            "seconds": round(time.monotonic() - began),
+        }
+
+    def _wrappers(self) -> Path:
+        folder = self.place / "bin"
+        folder.mkdir()
+        for number, (name, fault) in enumerate(FAULTS.items()):
+            real = shutil.which(name)
+            text = FAULTY.format(
+                folder=folder, name=name, number=number, seed=self.seed, fault=fault.replace("{real}", real), real=real
+            )
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+        return folder
+
+    def _running(self) -> list[str]:
+        return self.cluster.run("squeue", "-h", "--states=running", "--partition=main", "--array", "-o", "%i").split()
+
+    def _requeue(self, dice: random.Random) -> None:
+        if running := self._running():
+            self.cluster.run("scontrol", "requeue", dice.choice(running))
+
+    def _preempt(self, dice: random.Random) -> None:
+        words = ("--partition=urgent", "--mem=300M", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
+        self.cluster.run("sbatch", *words)
+
+    def _node_fails(self, dice: random.Random) -> None:
+        node = dice.choice(["n1", "n2"])
+        self.cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=soak")
+        time.sleep(2)
+        self.cluster.run("scontrol", "update", f"nodename={node}", "state=resume")
+
+    def _restart(self, dice: random.Random) -> None:
+        self.cluster.stop("slurmctld")
+        time.sleep(2)
+        self.cluster.daemon("slurmctld", "slurmctld", "-D")
+
+    def _kill_head(self, dice: random.Random) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def _hurry(self) -> None:
+        """Let requeued jobs start, for which SLURM would wait two minutes; not in the second of their requeue."""
+        lines = self.cluster.run("squeue", "-h", "--states=pending", "--array", "-o", "%i|%r").splitlines()
+        waiting = [line.partition("|")[0] for line in lines if line.endswith("|BeginTime")]
+        old = [job for job in waiting if job in getattr(self, "seen", ())]
+        for job in old[:20]:
+            self.cluster.run("scontrol", "update", f"jobid={job}", "StartTime=now+1")
+        self.seen = waiting
+
+
+def main() -> int:
+    """Run a soak on a private SLURM of its own; return 0 where nothing was lost and nothing ran beside itself."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cores", type=int, default=16, help="claimed by each of two nodes")
+    asked = parser.parse_args()
+    if (reason := why_not()) is not None:
+        print(f"no private SLURM: {reason}", file=sys.stderr)
+        return 1
+    with (
+        tempfile.TemporaryDirectory(prefix="soak-") as name,
+        PrivateSlurm(Path(name) / "slurm", cores=asked.cores) as one,
+    ):
+        found = Soak(one, Path(name) / "work", asked.jobs, asked.seed).run(3600)
+    print(found)
+    return int(found["outputs"] != asked.jobs or found["beside_themselves"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

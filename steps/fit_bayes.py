@@ -1,5 +1,6 @@
 """fit_bayes: a dataset -> the Bayes classifier under noise, were each class a Gaussian. Nothing is trained."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -37,7 +38,7 @@ def run(config: Config) -> dict:
     pictures, test = made_from_and_tested_on(config.data, config.judge_fit, config.judge_held_out)
     data, device, label = pictures.description, pick_device(), f"fit {config.out.parent.name}"
     progress = Progress(label, len(data.classes), "classes")
-    fitted, pixels = [], len(data.classes) * data.channels * data.size**2
+    fitted, pixels = [], len(data.classes) * data.channels * math.prod(data.sides)
     rank = max(1, min(config.model.rank, ROOM // pixels))
     for number, name in enumerate(data.classes):
         parts = list(pictures.parts(places_of(pictures, number)[:FITTED]))

@@ -20,8 +20,8 @@ from pydantic import create_model
 from pagoda.errors import BadInput
 from pagoda.options.base import Options
 from pagoda.options.contradictions import contradictions
+from pagoda.options.experiment import Experiment
 from pagoda.options.faults import checked
-from pagoda.options.stages import Experiment
 
 
 def _optional(field: Any) -> tuple:
@@ -203,7 +203,7 @@ def reference() -> str:
             choice = found.get("enum", [found["const"]] if "const" in found else [])
             bounds = [f"{word} {found[key]:g}" for key, word in BOUNDS.items() if key in found]
             default = [f"default {json.dumps(found['default'])}"] if "default" in found else []
-            notes = "; ".join([*([f"one of {', '.join(choice)}"] if choice else []), *bounds, *default])
+            notes = "; ".join([*([f"one of {', '.join(map(str, choice))}"] if choice else []), *bounds, *default])
             lines.append(f"  {option:<20} {found.get('description', '')}{f' ({notes})' if notes else ''}")
     return "\n".join(lines).strip()
 

@@ -1,38 +1,22 @@
 """The sections of an experiment. What is beyond the base of a ``…Section`` are for planning: no step has it."""
 
-from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from pagoda.data.classes import DATASETS, PUBLISHED
+from pagoda.data.classes import PUBLISHED
 from pagoda.data.views import View
 from pagoda.maths.certification import MODES, RADII, Rule
-from pagoda.options.base import Count, Length, Options, Precision, Share, Unique, option
-from pagoda.options.models import SGD, AnyModel, Architecture, Bayes, Factory, Gaussian, Model, Network, Optimiser
+from pagoda.options.base import ClassName, Count, Length, Options, Precision, Unique, option
+from pagoda.options.models import SGD, AnyModel, Bayes, Gaussian, Optimiser
 
 BATCH = "noisy pictures at once"
 Classes = Annotated[
-    tuple[str, ...],
+    tuple[ClassName, ...],
     Unique,
     BeforeValidator(lambda given: () if given == "all" else given),
     WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
-
-
-class Dataset(Options):
-    """Pictures, and how they are cut."""
-
-    kind: Literal[tuple(DATASETS)] = option("where pictures come from")
-    root: str | None = option("folder of the pictures (all but digits)", None)
-    size: int = option("side of a picture, pixels", ge=8)
-    storage: Literal["arrays", "files"] = option("arrays: decoded once; files: an index, for large ones", "arrays")
-    resize: int | None = option("files: shorter side before the centre is cut out for testing, pixels", None, ge=8)
-    mean: tuple[Share, ...] = option("of each channel (none: computed)", (), max_length=3)
-    std: tuple[Annotated[float, Field(gt=0, le=1)], ...] = option(
-        "standard deviation of each channel", (), max_length=3
-    )
-    seed: int = option("of the order of pictures, and of the split of digits", 0, ge=0)
 
 
 class Train(Options):
@@ -168,6 +152,7 @@ class Ascend(Options):
 class AscendSection(Ascend):
     """Ascents, and which: every view towards every class at every epsilon."""
 
+    images: int | None = option("sources: the first test images of other classes (none: 16, fewer of few)", None, ge=1)
     views: tuple[ViewOptions, ...] = option("models, and the noise that smooths them", min_length=1)
     epsilon: Annotated[tuple[Length, ...], Unique] = option("radii of the balls", min_length=1)
     classes: Classes = option("target classes, a list of names, or all", ())
@@ -180,7 +165,7 @@ class Sweep(Options):
         "models, and the noise that smooths them", min_length=1
     )
     draws: Annotated[tuple[Count, ...], Unique] = option("N, noise draws a step", (1, 4, 16, 64), min_length=1)
-    target: str = option("target class", alias="class")
+    target: ClassName = option("target class", alias="class")
 
 
 SCORES = ("log-p", "logit", "untargeted")
@@ -210,6 +195,8 @@ class Align(Options):
 class AlignSection(Align):
     """Alignment, the judge that is trained for it, and when it says nothing."""
 
+    judge_fit: int | None = option("last test images, on which the judges are fitted (none: most)", None, ge=1)
+    judge_held_out: int | None = option("test images before those, that try the judges (none: a quarter)", None, ge=1)
     judge: AnyModel = option(
         "training of the network among the judges, on judge_fit images",
         Gaussian(objective="gaussian", sigma=0.1, train={"epochs": 40}),
@@ -242,7 +229,7 @@ class Montage(Options):
     """Figures."""
 
     headline_epsilon: float | None = option("one of ascend.epsilon (none: the largest)", None, gt=0)
-    classes: Annotated[tuple[str, ...], Unique] = option(
+    classes: Annotated[tuple[ClassName, ...], Unique] = option(
         "classes that figures and the page show (none: all of ascend.classes)", ()
     )
 
@@ -252,97 +239,3 @@ class Gallery(Options):
 
     sources: int = option("of each view, epsilon and class, at most", 6, ge=1)
     frames: int = option("of each ascent, at most", 7, ge=2)
-
-
-class Experiment(Options):
-    """An experiment: pictures, models, and what is done with them."""
-
-    threads: int = option("CPU threads of one job", 1, ge=1, speed=True)
-    dataset: Dataset
-    architecture: Architecture
-    train: TrainSection = TrainSection()
-    models: tuple[AnyModel, ...] = option("objectives and their values; checkpoints", min_length=1)
-    certify: CertifySection = CertifySection()
-    predict: Predict = Predict()
-    ascend: AscendSection
-    sweep: Sweep | None = None
-    ablation: Ablation | None = None
-    align: AlignSection
-    generality: PropertySection | None = Field(None, alias="property")
-    montage: Montage = Montage()
-    gallery: Gallery = Gallery()
-
-    @property
-    def headline_epsilon(self) -> float:
-        """The epsilon of the headline, of the sweep and of views that start from no picture."""
-        return self.montage.headline_epsilon or max(self.ascend.epsilon)
-
-    @cached_property
-    def views(self) -> tuple[View, ...]:
-        """What is ascended."""
-        return tuple(view.view for view in self.ascend.views)
-
-    @cached_property
-    def headline_views(self) -> tuple[View, ...]:
-        """The contrast: the first unsmoothed view, and the first smoothed by the noise of its model's training.
-
-        Then the first of a Bayes classifier, where there is one. All start from images; where one of the two is
-        missing, all views that do.
-        """
-        views = tuple(view for view in self.views if view.start == "images")
-        unsmoothed = [view for view in views if not view.sigma]
-        noise = {name: getattr(model, "sigma", None) for name, model in self.model_by_name.items()}
-        fitted = [view for view in views if self.model_by_name[view.model].objective == "bayes"]
-        trained = [view for view in views if view.sigma and view.sigma == noise.get(view.model) and view not in fitted]
-        return (unsmoothed[0], trained[0], *fitted[:1]) if unsmoothed and trained else views
-
-    @cached_property
-    def certified(self) -> tuple[View, ...]:
-        """What is certified: each model trained under noise at its sigma, then `certify.also`; none twice."""
-        own = [
-            View(model.label, model.objective_values["sigma"])
-            for model in self.models
-            if model.objective_values.get("sigma")
-        ]
-        return tuple(dict.fromkeys([*own, *(view.view for view in self.certify.also)]))
-
-    @cached_property
-    def model_by_name(self) -> dict[str, Model]:
-        """The models by what paths call them, and those of `align`: "judge" and "reference"."""
-        own = {"judge": self.align.judge, "reference": self.align.reference}
-        further = [self.reseeded(model, seed) for model in self.models for seed in self.further_seeds(model)]
-        return {model.label: model for model in (*self.models, *further)} | own
-
-    def further_seeds(self, model: Model) -> tuple[int, ...]:
-        """Return the seeds that a model is trained with beside its own; none for what is fitted or imported."""
-        return self.generality.seeds if self.generality and model.is_trained else ()
-
-    def reseeded(self, model: Model, seed: int) -> Model:
-        """Return the same model, trained with another seed; its name says so."""
-        name = "-".join(filter(None, [model.name, f"seed{seed}"]))
-        return model.model_copy(update={"name": name, "train": model.train | {"seed": seed}})
-
-    @cached_property
-    def property_views(self) -> tuple[tuple[View, str], ...]:
-        """What is certified, with every seed; each with the name of the model whose seed it has changed."""
-        found = []
-        for view in self.certified:
-            model = self.model_by_name[view.model]
-            names = [model.label, *(self.reseeded(model, seed).label for seed in self.further_seeds(model))]
-            found += [(View(name, view.sigma), model.label) for name in names]
-        return tuple(found)
-
-    def training_of(self, model: Model) -> Train:
-        """Return the options that a model is trained with: the experiment's, and what is its own."""
-        return Train.model_validate(self.train.model_dump(include=set(Train.model_fields)) | model.train)
-
-    def architecture_of(self, model: Model) -> Network | Factory:
-        """Return the architecture of a model: its own, that of the model it starts from, or the experiment's."""
-        while model.init:
-            model = self.model_by_name[model.init]
-        return model.architecture or self.architecture
-
-    @property
-    def published(self) -> str | None:
-        """The dataset whose published certified accuracies stand beside ours: cifar10, imagenet or none."""
-        return self.certify.published or DATASETS[self.dataset.kind].published or None

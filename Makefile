@@ -1,6 +1,7 @@
 # make          set up .venv, run the experiments listed under `run:` in config.yaml, say where to look
 # make test     everything that checks this project
 # make bench    figures, beside public peers, in one run on this machine
+# make new NAME=pets ROOT=data/pets  write pets.yaml, an experiment for the pictures there
 # make docs     the pages of the API, from its docstrings: docs/site/index.html
 # make slurm-demo  the digits experiment on a private SLURM (Debian, as root)
 # make lock     resolve envs/*.txt anew
@@ -12,12 +13,15 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip
 SLURM := slurm-wlm slurmdbd mariadb-server munge
 
-.PHONY: run test bench docs slurm-packages browser-package slurm-demo lock clean
+.PHONY: run new test bench docs slurm-packages browser-package slurm-demo lock clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed
 	$(BIN)/snakemake --profile local --cores $(CORES)
 	@echo; echo "Look at:"; ls -1 results/*/montage/headline.png results/*/align/summary.md; ls -1 results/*/index.html
+
+new: .venv/installed
+	@$(BIN)/python workflow/new.py '$(NAME)' '$(ROOT)'
 
 # Hashes pin every file; bytecode is compiled now, so that no job pays for it later.
 .venv/installed: envs/uv.txt envs/requirements.txt pyproject.toml workflow/executor/pyproject.toml

@@ -122,7 +122,7 @@ def _sources(config: Config, test: Split, number: int, device: torch.device) -> 
         return test.images(places).to(device), places, test.labels[places]
     index, key = torch.arange(config.images), (config.seed, config.start, config.target)
     if config.start == "noise":
-        shape = (config.images, test.description.channels, test.description.size, test.description.size)
+        shape = (config.images, test.description.channels, *test.description.sides)
         return noise_seeds(shape, device, key), index, torch.full_like(index, -1)
     train = Split(config.data, "train")
     places = torch.nonzero(train.labels == number).flatten()

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from pagoda.data import sources
-from pagoda.data.classes import DATASETS, class_names
 from pagoda.data.dataset import Description, write_dataset
+from pagoda.data.decode import Look
 from pagoda.errors import BadInput
 from pagoda.log import logger
 from pagoda.options import Dataset, dataset_faults, option
 from pagoda.run.command import main
+
+FLAT = 0.02
+"""Standard deviation of pixel values, in units of [0, 1], below which pictures show next to nothing."""
 
 
 class Config(Dataset):
@@ -27,18 +30,31 @@ def run(config: Config) -> Description:
     """Fetch, check and write the dataset. Raises BadInput as the functions of `pagoda.data.sources` do."""
     if faults := [line for _, line in dataset_faults(config)]:
         raise BadInput("; ".join(faults))
-    root, channels = Path(config.root or ""), DATASETS[config.kind].channels
-    splits = sources.LOADERS[config.kind](root, config.size, config.seed, config.storage)
-    classes = class_names(config.kind, root)
-    mean, std = (config.mean, config.std) if config.mean else channel_statistics(splits["train"].images)
-    facts = {"kind": config.kind, "classes": classes, "channels": channels, "size": config.size}
+    root = Path(config.root or "")
+    look = Look(config.size, config.planes, config.background, config.range, config.resize or 0)
+    wish = sources.Wish(config.seed, config.storage, config.labels, config.split)
+    held = sources.LOADERS[config.kind](root, look, wish)
+    if config.strict and held.warnings:
+        raise BadInput("; ".join(held.warnings))
+    mean, std = (config.mean, config.std) if config.mean else channel_statistics(held.splits["train"].images)
+    size = config.size[0] if config.size[0] == config.size[1] else config.size
+    facts = {"kind": config.kind, "classes": held.classes, "channels": look.channels, "size": size}
     facts |= {"storage": config.storage, "root": str(config.root or ""), "mean": mean, "std": std}
-    if config.resize:  # where it is not, the fingerprint is the old one
-        facts["resize"] = config.resize
-    described = write_dataset(config.out, splits, **facts)
+    # Where others are not asked for, the fingerprint is the old one.
+    facts |= {name: value for name in ("resize", "range") if (value := getattr(config, name))}
+    facts |= {"background": config.background} if config.background != 1 else {}
+    if max(std) < FLAT:
+        held.warnings.append(
+            f"pictures are almost flat: their channels' standard deviations are {std}; is `range` right?"
+        )
+    described = write_dataset(config.out, held.splits, [*held.notes, *held.warnings], **facts)
+    for note in held.notes:
+        logger.info("%s", note)
+    for warning in held.warnings:
+        logger.warning("warning: %s", warning)
     logger.info(
         "%s: %d training and %d test pictures of %d classes, %d x %d x %d, fingerprint %s",
-        *(config.kind, described.train, described.test, len(classes), channels, config.size, config.size),
+        *(config.kind, described.train, described.test, len(described.classes), look.channels, *look.sides),
         described.fingerprint,
     )
     return described

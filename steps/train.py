@@ -56,8 +56,8 @@ def run(config: Config) -> dict:
 def _run(config: Config, group: Group) -> dict:
     device, label = pick_device(), f"train {config.out.parent.name}"
     pictures, tested = made_from_and_tested_on(config.data, config.judge_fit, config.judge_held_out)
-    if (size := pictures.description.size) < config.architecture.smallest:
-        raise BadInput(f"architecture: {config.architecture.too_small(size)}")
+    if min(sides := pictures.description.sides) < config.architecture.smallest:
+        raise BadInput(f"architecture: {config.architecture.too_small(min(sides))}")
     architecture = config.architecture.values()
     identity = Identity.of(
         pictures.description,
@@ -88,7 +88,7 @@ def _run(config: Config, group: Group) -> dict:
     training.objective.fit(pictures, device)
     training.restore(checkpoint)
     if not training.done:
-        training.whiten(pictures.images(pictures.every(max(1, 2_000_000 // size**2))))
+        training.whiten(pictures.images(pictures.every(max(1, 2_000_000 // math.prod(sides)))))
     else:
         logger.info("%s: goes on from step %d, %.0f s in", label, training.done, training.seconds)
     _fit(config, training, pictures, checkpoint)

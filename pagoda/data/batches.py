@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pagoda.data.dataset import Split
-from pagoda.data.decode import decode
+from pagoda.data.decode import Look, centre, decode
 from pagoda.errors import BadInput
 from pagoda.log import logger
 from pagoda.maths.randomness import generator
@@ -52,7 +52,7 @@ def batches(
     key: tuple = (),
     workers: int = 0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (pictures [B, C, size, size] in [0, 1], labels [B]) on `device` for each batch of places in `order`.
+    """Yield (pictures [B, C, H, W] in [0, 1], labels [B]) on `device` for each batch of places in `order`.
 
     Args:
         split: where the pictures are.
@@ -178,47 +178,50 @@ class _Files(torch.utils.data.Dataset):
         self.split, self.augmentation = split, augmentation
 
     def __getitem__(self, batch: tuple[tuple, list[int]]) -> tuple[Tensor, Tensor, str]:
-        """Return pixels, uint8 [B, 3, size, size], labels, int64 [B], and what is wrong with a file, if anything.
+        """Return pixels, uint8 [B, C, H, W], labels, int64 [B], and what is wrong with a file, if anything.
 
         Raised here, it would come with a page of traces.
         """
-        (key, places), size, fault = batch, self.split.description.size, ""
-        pixels = torch.zeros(len(places), 3, size, size, dtype=torch.uint8)
+        (key, places), look, fault = batch, self.split.description.look, ""
+        pixels = torch.zeros(len(places), look.channels, *look.sides, dtype=torch.uint8)
         try:
             for row, place in zip(pixels.numpy(), places, strict=True):
-                row[:] = self._pixels(key, place, size)
+                row[:] = self._pixels(key, place, look)
         except BadInput as error:
             fault = str(error)
         return pixels, self.split.labels[places], fault
 
-    def _pixels(self, key: tuple, place: int, size: int) -> np.ndarray:
+    def _pixels(self, key: tuple, place: int, look: Look) -> np.ndarray:
         if self.augmentation is None:
-            return decode(self.split.path(place), self.split.centre)
+            return decode(self.split.path(place), look)
         source = np.random.default_rng(generator("cpu", *key, "augment", place).initial_seed())
 
         def cut(picture: Image.Image) -> Image.Image:
             if self.augmentation.crop:
-                left, top, width, height = random_crop(*picture.size, source)
+                high, wide = look.sides
+                left, top, width, height = random_crop(*picture.size, source, wide / high)
                 box = (left, top, left + width, top + height)
-                square = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
+                part = picture.resize((wide, high), Image.Resampling.BILINEAR, box=box)
             else:
-                square = self.split.centre(picture)
+                part = centre(picture, look)
             mirrored = self.augmentation.flip and source.random() < 0.5
-            return square.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else square
+            return part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else part
 
-        return decode(self.split.path(place), cut)
+        return decode(self.split.path(place), look, cut)
 
 
-def random_crop(width: int, height: int, source: np.random.Generator) -> tuple[int, int, int, int]:
+def random_crop(width: int, height: int, source: np.random.Generator, shape: float = 1) -> tuple[int, int, int, int]:
     """Return (left, top, width, height) of a crop of 8-100 % of the area and aspect 3/4 ... 4/3; else the centre.
+
+    The aspect is width over height, in units of `shape`, that of the pictures that crops are scaled to.
 
     Source: Szegedy et al. 2015, "Going Deeper with Convolutions" (arXiv 1409.4842), section 6.
     """
     for _ in range(10):
         area = width * height * source.uniform(0.08, 1)
-        aspect = np.exp(source.uniform(np.log(3 / 4), np.log(4 / 3)))
+        aspect = shape * np.exp(source.uniform(np.log(3 / 4), np.log(4 / 3)))
         wide, high = round(np.sqrt(area * aspect)), round(np.sqrt(area / aspect))
         if 0 < wide <= width and 0 < high <= height:
             return int(source.integers(width - wide + 1)), int(source.integers(height - high + 1)), wide, high
-    side = min(width, height)
-    return (width - side) // 2, (height - side) // 2, side, side
+    wide, high = min(width, max(1, round(height * shape))), min(height, max(1, round(width / shape)))
+    return (width - wide) // 2, (height - high) // 2, wide, high

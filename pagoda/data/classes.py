@@ -5,35 +5,40 @@ every call.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pagoda.errors import BadInput
+from pagoda.data import folder
 
 
 @dataclass(frozen=True)
 class Known:
     """What is known of a kind of dataset.
 
-    `classes` are the names by number; none: those of the folders below its root. `size` is the side of its pictures in
-    pixels; 0: any. `test`: how many test pictures it has; 0: unknown. `root`: whether it needs a folder. `published`
-    names it in the table of published certified accuracies; "": there are none.
+    `channels` are those of its pictures, and `own` says that they are a user's, who may wish for others. `classes` are
+    the names by number; none: those found below its root. `size` is the side of its pictures in pixels; 0: any. `train`
+    and `test`: how many pictures it has; 0: unknown. `root`: whether it needs a folder. `published` names it in the
+    table of published certified accuracies; "": there are none.
     """
 
     channels: int
     classes: tuple[str, ...] = ()
     size: int = 0
+    train: int = 0
     test: int = 0
     root: bool = True
+    own: bool = False
     published: str = ""
 
 
 DATASETS = {
-    "digits": Known(channels=1, classes=tuple("0123456789"), test=359, root=False),
+    "digits": Known(channels=1, classes=tuple("0123456789"), train=1438, test=359, root=False),
     "cifar10": Known(
         channels=3,
         classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         size=32,
+        train=50_000,
         test=10_000,
         published="cifar10",
     ),
@@ -44,9 +49,12 @@ DATASETS = {
             *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         ),
         size=28,
+        train=60_000,
         test=10_000,
     ),
-    "imagefolder": Known(channels=3),
+    "imagefolder": Known(channels=3, own=True),
+    "arrays": Known(channels=3, own=True),
+    "huggingface": Known(channels=3, own=True),
 }
 """By kind."""
 
@@ -55,28 +63,42 @@ PUBLISHED = {"cifar10": (32, 10), "imagenet": (224, 1000)}
 """Data sets of which certified accuracies were published: the side of their pictures in pixels, and their classes."""
 
 
-def class_names(kind: str, root: str | Path | None) -> tuple[str, ...]:
+def class_names(kind: str, root: str | Path | None, labels: str | None = None, share: float = 0) -> tuple[str, ...]:
     """Return the class names of a dataset in the order of their numbers.
 
     Args:
         kind: one of DATASETS.
-        root: for an image folder, the folder that holds ``train/<class>/*`` and ``test/<class>/*``.
+        root: where a user's own pictures lie.
+        labels: a table of labels, or the column that has them.
+        share: of each class, to be held out for testing.
 
     Raises:
-        BadInput: where an image folder has no folder ``train`` or no class in it.
+        BadInput: where they lie otherwise than the kind needs.
 
     """
-    return DATASETS[kind].classes or folder_classes(Path(root or "") / "train")
+    known = DATASETS[kind].classes
+    return known or _reader(kind)[0](Path(root or ""), labels, share)
 
 
-def folder_classes(folder: Path) -> tuple[str, ...]:
-    """Return the names of `folder`'s subfolders, sorted; each is a class. Raises BadInput where there is none."""
-    if not folder.is_dir():
-        raise BadInput(f"no folder {folder}: an image folder holds train/<class>/* and test/<class>/* under its root")
-    names = tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
-    if not names:
-        raise BadInput(f"{folder} holds no class: one subfolder a class is expected")
-    return names
+def count_tests(kind: str, root: str | Path | None, labels: str | None, share: float, enough: int) -> int:
+    """Return how many test pictures a dataset has, or, where they are more, perhaps a number above `enough`.
+
+    Takes and raises what `class_names` does.
+    """
+    return DATASETS[kind].test or _reader(kind)[1](Path(root or ""), labels, share, enough)
+
+
+def _reader(kind: str) -> tuple[Callable, Callable]:
+    """Return what tells the classes and the number of test pictures of a kind of a user's own."""
+    if kind == "imagefolder":
+        return folder.folder_classes, folder.count_tests
+    from pagoda.data import arrays  # late: it imports NumPy
+
+    return (
+        (arrays.array_classes, arrays.count_array_tests)
+        if kind == "arrays"
+        else (arrays.huggingface_classes, arrays.count_huggingface_tests)
+    )
 
 
 def class_in_path(name: str) -> str:

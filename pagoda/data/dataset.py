@@ -1,21 +1,22 @@
 """A fetched dataset: ``dataset.json`` and the four arrays beside it, and batches of pictures from them.
 
-Pictures come out as float32 tensors [B, C, size, size] with values in [0, 1].
+Pictures come out as float32 tensors [B, C, H, W] with values in [0, 1].
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from os import fsdecode
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from pagoda.data.decode import centre_crop, centre_square, decode
+from pagoda.data.decode import Look, decode
 from pagoda.errors import BadInput
 from pagoda.files import replacing, write_json
 from pagoda.maths.randomness import generator
@@ -26,7 +27,7 @@ TOGETHER = 2**24
 
 @dataclass(frozen=True)
 class Pictures:
-    """One split: `images` is uint8 [N, C, size, size], or N paths below the root in UTF-8; `labels` is int64 [N].
+    """One split: `images` is uint8 [N, C, H, W], or N paths below the root in bytes; `labels` is int64 [N].
 
     `seed` is that of the order that `shuffled` gave them; None: they are in the order of their source.
     """
@@ -52,15 +53,16 @@ class Description:
 
     `storage` is "arrays" (pixels lie in the .npy files) or "files" (paths below `root` do). `mean` and `std` are a
     channel's, in units of [0, 1]. `fingerprint` identifies pictures, labels and their order (pictures that are files:
-    by their names, sizes and times of change). `resize` is the shorter side, in pixels, to which pictures that are
-    files are scaled before their centre is cut out; 0 is `size` itself. `order_seed` is that of
-    the order into which the test pictures were shuffled; None: they are in the order of their source.
+    by their names, sizes and times of change). `size` is the side of a picture in pixels, or height and width where
+    they differ. `resize`, `background` and `range` are those of `pagoda.data.decode.Look`. `notes` say what fetch
+    found: what was left out, how pictures were cut, which stand twice. `order_seed` is that of the order into which
+    the test pictures were shuffled; None: they are in the order of their source.
     """
 
     kind: str
     classes: tuple[str, ...]
     channels: int
-    size: int
+    size: int | tuple[int, int]
     storage: str
     root: str
     train: int
@@ -70,9 +72,27 @@ class Description:
     fingerprint: str
     resize: int = 0
     order_seed: int | None = None
+    background: float = 1.0
+    range: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of a picture, pixels."""
+        return sides(self.size)
+
+    @property
+    def look(self) -> Look:
+        """What becomes of a picture that is a file."""
+        return Look(self.sides, self.channels, self.background, self.range, self.resize)
 
 
-def write_dataset(path: Path, splits: dict[str, Pictures], **facts) -> Description:
+def sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of pictures whose `size` is a side, or both."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def write_dataset(path: Path, splits: dict[str, Pictures], notes: Sequence[str] = (), **facts) -> Description:
     """Write ``dataset.json`` at `path` and the arrays beside it; `facts` are Description's that pictures don't tell."""
     # The root is left out: the same pictures in another folder are the same data.
     digest = hashlib.sha256(repr(sorted((k, v) for k, v in facts.items() if k != "root")).encode())
@@ -84,10 +104,12 @@ def write_dataset(path: Path, splits: dict[str, Pictures], **facts) -> Descripti
                     hashlib.file_digest(file, lambda: digest)  # in pieces, after what stood before
         if facts["storage"] == "files":
             for name in splits[split].images:
-                status = (Path(facts["root"]) / name.decode()).stat()
+                status = (Path(facts["root"]) / fsdecode(name)).stat()
                 digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
     sizes = {split: len(pictures.labels) for split, pictures in splits.items()}
-    described = Description(**facts, **sizes, fingerprint=digest.hexdigest()[:12], order_seed=splits["test"].seed)
+    described = Description(
+        **facts, **sizes, fingerprint=digest.hexdigest()[:12], order_seed=splits["test"].seed, notes=tuple(notes)
+    )
     write_json(path, asdict(described))
     return described
 
@@ -109,7 +131,7 @@ class Split:
     The order of an image folder is by class, then by name: picture k is the k-th of torchvision's ImageFolder, and of
     published logs of the test pictures.
 
-    `labels` is int64 [N]. `pixels` is uint8 [N, C, size, size], mapped from disk, or None where pictures are files.
+    `labels` is int64 [N]. `pixels` is uint8 [N, C, H, W], mapped from disk, or None where pictures are files.
     """
 
     def __init__(self, path: Path, split: str, part: slice = slice(None), *, as_in_source: bool = False):
@@ -130,29 +152,24 @@ class Split:
 
     def path(self, place: int) -> Path:
         """Return the path of the picture at `place`, where pictures are files."""
-        return Path(self.description.root) / self._images[place].decode()
-
-    def centre(self, picture: Image.Image) -> Image.Image:
-        """Return the square of `size` pixels that stands for a picture where nothing is drawn."""
-        size, resize = self.description.size, self.description.resize
-        return centre_crop(picture, size, resize) if resize else centre_square(picture, size)
+        return Path(self.description.root) / fsdecode(self._images[place])
 
     def images(self, places: Tensor | list[int]) -> Tensor:
-        """Return the pictures at `places` (int64 [B]), centred: float32 [B, C, size, size] in [0, 1]."""
+        """Return the pictures at `places` (int64 [B]), centred: float32 [B, C, H, W] in [0, 1]."""
         places = torch.as_tensor(places)
         if self._place is not None:
             places = self._place[places]
         if self.pixels is not None:
             return self.pixels[places].float() / 255
-        paths = [self.path(place) for place in places.tolist()]
+        paths, look = [self.path(place) for place in places.tolist()], self.description.look
         # Threads, because decoding lets go of Python's lock; as many as the step computes with.
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            decoded = list(pool.map(lambda path: decode(path, self.centre), paths))
+            decoded = list(pool.map(lambda path: decode(path, look), paths))
         return torch.from_numpy(np.stack(decoded)).float() / 255
 
     def parts(self, places: Tensor) -> Iterator[Tensor]:
         """Yield the pictures at `places`, int64 [B], as `images` does, some at a time: TOGETHER values at most."""
-        one = self.description.channels * self.description.size**2
+        one = self.description.channels * math.prod(self.description.sides)
         for some in places.split(max(1, min(1000, TOGETHER // one))):
             yield self.images(some)
 

@@ -186,7 +186,8 @@ def judges_of(
     if first_held_out <= last:
         raise BadInput(
             f"judge_fit is {fit} and judge_held_out {held_out}: of {end} test images they take those from "
-            f"#{first_held_out} on, but sources reach #{last}; lower them to {end - last - 1} together"
+            f"#{first_held_out} on, but sources reach #{last}; "
+            + (f"lower them to {left} together" if (left := end - last - 1) > 1 else "fewer sources leave room")
         )
     found, counts = test.labels[first_fit:].unique(return_counts=True)
     if len(found) < 2 or counts.min() < 2:

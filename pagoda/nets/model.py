@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from pagoda.data.dataset import Description
+from pagoda.data.dataset import Description, sides
 from pagoda.errors import BadInput
 from pagoda.files import file_hash, write_bytes
 from pagoda.nets.architectures import build, fold_batch_norms
@@ -32,7 +32,7 @@ class Identity:
     architecture: dict
     classes: tuple[str, ...]
     channels: int
-    size: int
+    size: int | tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     objective: dict[str, float | str]
@@ -140,7 +140,7 @@ def load_model(path: Path | str, device: torch.device | str = "cpu") -> Loaded:
 
 def check_fits(model: Path, identity: Identity, data: Path, description: Description) -> None:
     """Raise BadInput unless the model takes the dataset's pictures and knows its classes."""
-    takes, has = (f"{one.channels} x {one.size} x {one.size}" for one in (identity, description))
+    takes, has = ("{} x {} x {}".format(one.channels, *sides(one.size)) for one in (identity, description))
     if takes != has:
         raise BadInput(f"{model} takes pictures of {takes}, but those of {data} are {has}")
     if identity.classes != description.classes:

@@ -8,13 +8,13 @@ in pixel values.
 
 from pagoda.options.base import Options, option
 from pagoda.options.contradictions import dataset_faults
+from pagoda.options.dataset import Dataset
 from pagoda.options.models import AnyModel, Architecture, Bayes, Factory, Import, Model
 from pagoda.options.stages import (
     SCORES,
     Align,
     Ascend,
     Certify,
-    Dataset,
     Experiment,
     Gallery,
     JudgePictures,

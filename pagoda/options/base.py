@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from pagoda.data.names import composed
+
 
 def option(help_text: str, default: Any = ..., *, speed: bool = False, **range_or_alias: Any) -> Any:
     """Return an option: its help, default (none: it must be given) and range (`ge`, `gt`, `le`, `lt`, `min_length`).
@@ -43,6 +45,7 @@ def _each_once(values: tuple) -> tuple:
 
 
 Unique = AfterValidator(_each_once)
+ClassName = Annotated[str, AfterValidator(composed)]
 Count = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -203,7 +203,7 @@ def reference() -> str:
             choice = found.get("enum", [found["const"]] if "const" in found else [])
             bounds = [f"{word} {found[key]:g}" for key, word in BOUNDS.items() if key in found]
             default = [f"default {json.dumps(found['default'])}"] if "default" in found else []
-            notes = "; ".join([*([f"one of {', '.join(choice)}"] if choice else []), *bounds, *default])
+            notes = "; ".join([*([f"one of {', '.join(map(str, choice))}"] if choice else []), *bounds, *default])
             lines.append(f"  {option:<20} {found.get('description', '')}{f' ({notes})' if notes else ''}")
     return "\n".join(lines).strip()
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pagoda.data.classes import DATASETS, PUBLISHED
+from pagoda.options.dataset import Dataset
 from pagoda.options.faults import checked
 from pagoda.options.models import Bayes, Model
-from pagoda.options.stages import Dataset, Train
+from pagoda.options.sizes import SOURCES
+from pagoda.options.stages import Train
 
 Faults = Iterator[tuple[tuple, str]]
 
@@ -33,23 +35,32 @@ def dataset_faults(dataset: Dataset) -> Faults:
     known = DATASETS[dataset.kind]
     if known.root and dataset.root is None:
         yield ("dataset",), f"root is missing; kind {dataset.kind} needs the folder of its pictures"
-    if known.size not in (0, dataset.size):
-        yield ("dataset", "size"), f"is {dataset.size}: pictures of {dataset.kind} have {known.size} pixels a side"
-    if dataset.storage == "files" and not (dataset.mean and dataset.std):
+    if known.size and dataset.size != (known.size, known.size):
+        size = " x ".join(map(str, dict.fromkeys(dataset.size)))
+        yield ("dataset", "size"), f"is {size}: pictures of {dataset.kind} have {known.size} pixels a side"
+    own = ", ".join(kind for kind, one in DATASETS.items() if one.own)
+    for name, kinds in (("channels", own), ("range", own), ("split", own), ("labels", "imagefolder, huggingface")):
+        if getattr(dataset, name) and dataset.kind not in kinds.split(", "):
+            yield ("dataset", name), f"is for the kinds {kinds}; {dataset.kind} does not know it"
+    if dataset.storage == "files" and dataset.kind != "imagefolder":
+        yield ("dataset", "storage"), f"is files: {dataset.kind} has arrays alone"
+    elif dataset.storage == "files" and not (dataset.mean and dataset.std):
         yield ("dataset",), "storage files needs mean and std of each channel: they are not computed"
-    if dataset.resize is not None and (dataset.storage != "files" or dataset.resize < dataset.size):
+    if dataset.resize is not None and (dataset.storage != "files" or dataset.resize < max(dataset.size)):
         yield ("dataset", "resize"), f"is {dataset.resize}: it is for storage files, and at least size"
-    if {len(dataset.mean), len(dataset.std)} not in ({0}, {known.channels}):
-        yield ("dataset",), f"mean and std go together, {known.channels} values each"
+    if dataset.range and (len(dataset.range) != 2 or dataset.range[0] >= dataset.range[1]):
+        yield ("dataset", "range"), f"is {list(dataset.range)}: must be [black, white], black below white"
+    if {len(dataset.mean), len(dataset.std)} not in ({0}, {dataset.planes}):
+        yield ("dataset",), f"mean and std go together, {dataset.planes} values each"
 
 
 def _networks(dataset: Dataset, architecture: Any, models: Sequence[Model], align: Any) -> Faults:
     own = [((*place, "architecture"), model.architecture) for place, model in _made(models, align)]
     for place, network in [(("architecture",), architecture), *own]:
-        if getattr(network, "name", None) == "resnet50" and DATASETS[dataset.kind].channels != 3:
+        if getattr(network, "name", None) == "resnet50" and dataset.planes != 3:
             yield place, f"resnet50 takes pictures of 3 channels, {dataset.kind} have 1"
-        if network and dataset.size < network.smallest:
-            yield place, network.too_small(dataset.size)
+        if network and min(dataset.size) < network.smallest:
+            yield place, network.too_small(min(dataset.size))
 
 
 def _training(dataset: Any, train: Any) -> Faults:
@@ -124,8 +135,9 @@ def _compared(dataset: Any, certify: Any) -> Faults:
     known, (size, count), place = DATASETS[dataset.kind], PUBLISHED[name], ("certify", "published")
     if known.classes and known.published != name:
         yield place, f"is {name}, another dataset than {dataset.kind}: leave it out"
-    elif dataset.size != size:
-        yield place, f"is {name}, whose pictures have {size} pixels a side: here they have {dataset.size}; leave it out"
+    elif dataset.size != (size, size):
+        here = " x ".join(map(str, dict.fromkeys(dataset.size)))
+        yield place, f"is {name}, whose pictures have {size} pixels a side: here they have {here}; leave it out"
     elif not known.classes and (folder := Path(dataset.root or "") / "train").is_dir():
         found = sum(one.is_dir() for one in folder.iterdir())
         if found != count:
@@ -172,12 +184,13 @@ def _unprintable(values: dict[Any, float], *place: Any) -> Faults:
 
 
 def _judges(dataset: Any, ascend: Any, align: Any) -> Faults:
-    known, taken = DATASETS[dataset.kind].test, align.judge_fit + align.judge_held_out
-    if known and (left := max(0, known - ascend.images)) < taken:
+    known, images = DATASETS[dataset.kind].test, ascend.images or SOURCES
+    taken = (align.judge_fit or 1) + (align.judge_held_out or 1)
+    if known and (left := max(0, known - images)) < taken:
         yield (
             ("align",),
             f"judge_fit {align.judge_fit} and judge_held_out {align.judge_held_out} take {taken} test images, but "
-            f"beside ascend.images, {ascend.images}, {dataset.kind} has {left}",
+            f"beside ascend.images, {images}, {dataset.kind} has {left}",
         )
 
 

@@ -8,31 +8,17 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pagoda.data.classes import DATASETS, PUBLISHED
 from pagoda.data.views import View
 from pagoda.maths.certification import MODES, RADII, Rule
-from pagoda.options.base import Count, Length, Options, Precision, Share, Unique, option
+from pagoda.options.base import ClassName, Count, Length, Options, Precision, Unique, option
+from pagoda.options.dataset import Dataset
 from pagoda.options.models import SGD, AnyModel, Architecture, Bayes, Gaussian, Model, Optimiser
 
 BATCH = "noisy pictures at once"
 Classes = Annotated[
-    tuple[str, ...],
+    tuple[ClassName, ...],
     Unique,
     BeforeValidator(lambda given: () if given == "all" else given),
     WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
-
-
-class Dataset(Options):
-    """Pictures, and how they are cut."""
-
-    kind: Literal[tuple(DATASETS)] = option("where pictures come from")
-    root: str | None = option("folder of the pictures (all but digits)", None)
-    size: int = option("side of a picture, pixels", ge=8)
-    storage: Literal["arrays", "files"] = option("arrays: decoded once; files: an index, for large ones", "arrays")
-    resize: int | None = option("files: shorter side before the centre is cut out for testing, pixels", None, ge=8)
-    mean: tuple[Share, ...] = option("of each channel (none: computed)", (), max_length=3)
-    std: tuple[Annotated[float, Field(gt=0, le=1)], ...] = option(
-        "standard deviation of each channel", (), max_length=3
-    )
-    seed: int = option("of the order of pictures, and of the split of digits", 0, ge=0)
 
 
 class Train(Options):
@@ -168,6 +154,7 @@ class Ascend(Options):
 class AscendSection(Ascend):
     """Ascents, and which: every view towards every class at every epsilon."""
 
+    images: int | None = option("sources: the first test images of other classes (none: 16, fewer of few)", None, ge=1)
     views: tuple[ViewOptions, ...] = option("models, and the noise that smooths them", min_length=1)
     epsilon: Annotated[tuple[Length, ...], Unique] = option("radii of the balls", min_length=1)
     classes: Classes = option("target classes, a list of names, or all", ())
@@ -180,7 +167,7 @@ class Sweep(Options):
         "models, and the noise that smooths them", min_length=1
     )
     draws: Annotated[tuple[Count, ...], Unique] = option("N, noise draws a step", (1, 4, 16, 64), min_length=1)
-    target: str = option("target class", alias="class")
+    target: ClassName = option("target class", alias="class")
 
 
 SCORES = ("log-p", "logit", "untargeted")
@@ -210,6 +197,8 @@ class Align(Options):
 class AlignSection(Align):
     """Alignment, the judge that is trained for it, and when it says nothing."""
 
+    judge_fit: int | None = option("last test images, on which the judges are fitted (none: most)", None, ge=1)
+    judge_held_out: int | None = option("test images before those, that try the judges (none: a quarter)", None, ge=1)
     judge: AnyModel = option(
         "training of the network among the judges, on judge_fit images",
         Gaussian(objective="gaussian", sigma=0.1, train={"epochs": 40}),
@@ -242,7 +231,7 @@ class Montage(Options):
     """Figures."""
 
     headline_epsilon: float | None = option("one of ascend.epsilon (none: the largest)", None, gt=0)
-    classes: Annotated[tuple[str, ...], Unique] = option(
+    classes: Annotated[tuple[ClassName, ...], Unique] = option(
         "classes that figures and the page show (none: all of ascend.classes)", ()
     )
 
@@ -267,7 +256,7 @@ class Experiment(Options):
     ascend: AscendSection
     sweep: Sweep | None = None
     ablation: Ablation | None = None
-    align: AlignSection
+    align: AlignSection = AlignSection()
     generality: PropertySection | None = Field(None, alias="property")
     montage: Montage = Montage()
     gallery: Gallery = Gallery()

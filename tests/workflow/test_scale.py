@@ -15,12 +15,13 @@ LONGEST = 131_072
 
 @pytest.fixture
 def many_classes(tmp_path):
-    """A project with an image folder of MANY classes (no pictures: nothing is run), and its experiment."""
+    """A project with an image folder of MANY classes (empty files: nothing is run), and its experiment."""
     project = copy_project(tmp_path)
     names = [f"{k:04d}, a class that has as long a name as some of WordNet's that hold many words" for k in range(MANY)]
     for split in ("train", "test"):
         for name in names:
             (project / "data" / split / name).mkdir(parents=True)
+            (project / "data" / split / name / "0.png").touch()
     experiment = copy.deepcopy(TINY) | {"dataset": {"kind": "imagefolder", "root": "data", "size": 32}}
     experiment["ascend"]["classes"] = "all"
     experiment["montage"] |= {"classes": names[:3]}

@@ -7,20 +7,24 @@ import shlex
 from contextlib import ExitStack
 from functools import cache
 
-from pagoda.data.classes import class_in_path, class_names
+from pagoda.data.classes import DATASETS, class_in_path, class_names, count_tests
 from pagoda.data.views import View
 from pagoda.files import write_text
+from pagoda.options.sizes import sizes
 from pagoda.run.fingerprint import factory_fingerprint, fingerprint
 from pagoda.run.warm import warm
 
 WARM = ExitStack()
 ROOM = 40  # classes that figures and the page have room for
+ENOUGH = 20_000  # test pictures, of which no more need be counted
 LONGEST = 60_000  # bytes of a list of files in a command: Linux takes 131,072 in all
 
 try:
     EXPERIMENTS = check_config(config)
 except BadInput as fault:
     refuse(str(fault))
+
+GIVEN = config  # as it was given
 
 # Captions of the report see the config alone: there, too, an experiment is one with its defaults.
 config = config | {"experiments": EXPERIMENTS}
@@ -78,7 +82,7 @@ def classes_of(name):
     if chosen and not Path(dataset.root or "").is_dir():
         return chosen  # fetch will say what is missing
     try:
-        known = class_names(dataset.kind, dataset.root)
+        known = class_names(*dataset.below_root)
     except BadInput as fault:
         refuse(f"experiment {name}: {fault}")
     if not chosen:
@@ -88,6 +92,43 @@ def classes_of(name):
             f"experiment {name}: ascend.classes: unknown class {', '.join(unknown)}; {dataset.root} has {', '.join(known)}"
         )
     return chosen
+
+
+@cache
+def now_or_fetched(name):
+    """Return class names and the number of test pictures (or more than enough) of someone's own pictures.
+
+    Where they are gone, as they were fetched; None where they never were.
+    """
+    dataset, asked = EXPERIMENTS[name].dataset, (EXPERIMENTS[name].ascend.images, EXPERIMENTS[name].align.judge_fit)
+    fetched = Path("results", name, "fetch", "dataset.json")
+    try:
+        if Path(dataset.root or "").exists():
+            enough = 2 * sum(filter(None, asked)) + ENOUGH
+            return class_names(*dataset.below_root), count_tests(*dataset.below_root, enough)
+        known = json.loads(fetched.read_text(encoding="utf-8")) if fetched.is_file() else None
+        return known and (tuple(known["classes"]), known["test"])
+    except BadInput as fault:
+        refuse(f"experiment {name}: {fault}")
+
+
+def class_list(name):
+    """Return what identifies the classes of someone's own pictures, so that another is fetched."""
+    if not DATASETS[EXPERIMENTS[name].dataset.kind].own or not (known := now_or_fetched(name)):
+        return ""  # fetch will say what is missing
+    return hashlib.sha256(json.dumps(known[0]).encode()).hexdigest()[:12]
+
+
+@cache
+def sizes_of(name):
+    """Return how many test pictures the experiment `name` takes for ascents and for judges."""
+    experiment = EXPERIMENTS[name]
+    kind = DATASETS[experiment.dataset.kind]
+    classes, test = (now_or_fetched(name) or ((), None)) if kind.own else (kind.classes, kind.test)
+    try:
+        return sizes(experiment.ascend, experiment.align, len(classes), test)
+    except BadInput as fault:
+        refuse(f"experiment {name}: {fault}")
 
 
 @cache

@@ -15,6 +15,7 @@ rule fetch:
         runtime=120,
     params:
         flags=lambda wildcards: flags(**experiment_of(wildcards).dataset.values()),
+        classes=lambda wildcards: class_list(wildcards.experiment),
         code=fingerprint("steps.fetch"),
     shell:
         "python -m steps.fetch --out {output.data:q} {params.flags} --code {params.code} --log {log:q}"

@@ -87,7 +87,7 @@ def train_flags(wildcards):
             model.checkpoint or experiment.training_of(model)
         ).values()
     if wildcards.model in ("judge", "reference") and step != "import_model":
-        values |= {name: getattr(experiment.align, name) for name in ("judge_fit", "judge_held_out")}
+        values |= {name: getattr(sizes_of(wildcards.experiment), name) for name in ("judge_fit", "judge_held_out")}
     return flags(**values)
 
 
@@ -105,6 +105,7 @@ def predict_flags(wildcards):
 def ascend_flags(wildcards):
     """Return what decides an ascent: target, sigma, epsilon, sources, steps, draws, seed."""
     options = experiment_of(wildcards).ascend.values(leave_out=("views", "epsilon", "classes"))
+    options = {"images": sizes_of(wildcards.experiment).images} | options
     if wildcards.variant:
         name, value = wildcards.variant[1:].split("=")
         options[name] = value
@@ -118,10 +119,9 @@ def ascend_flags(wildcards):
 
 def align_flags(wildcards):
     """Return what decides the measures of a view: draws of a gradient, the judges' pictures, seed."""
-    return flags(
-        sigma=number_of(wildcards, "sigma", zero=True),
-        **experiment_of(wildcards).align.values(leave_out=("gate", "judge", "reference")),
-    )
+    options = experiment_of(wildcards).align.values(leave_out=("gate", "judge", "reference"))
+    options |= {name: getattr(sizes_of(wildcards.experiment), name) for name in ("judge_fit", "judge_held_out")}
+    return flags(sigma=number_of(wildcards, "sigma", zero=True), **options)
 
 
 def summary_flags(wildcards):

@@ -88,7 +88,8 @@ def test_a_check_says_in_seconds_what_is_there_and_what_will_be_done(project, tm
         "warning: 1 pictures stand in train and in test: train/a/copy.png = test/a/0.png",
         r"\d+ sources of each ascent; the last \d+ fit the judges, \d+ before those try them",
         r"train gaussian-0\.25: 1 epochs, [\d,]+ parameters",
-        r"^\d+ jobs: .*train 3, .*fetch 1",
+        r"^\d+ jobs: .*\btrain 4\b",  # two, the judge and the reference
+        r"^\d+ jobs: .*\bfetch 1\b",
         r"^about .* here \(guessed from a batch\), \d+ jobs at once",
     ):
         assert re.search(line, said, re.M), (line, said)

@@ -45,9 +45,10 @@ def ablated_ascents(wildcards):
     ablation = experiment_of(wildcards).ablation
     if ablation is None:
         refuse(f"experiment {wildcards.experiment} has no ablation: add `ablation` to it in config.yaml")
+    folder, epsilon = f"results/{wildcards.experiment}/ascend", headline_epsilon(wildcards)
+    variants = {score: "" if score == "log-p" else f"score={score}/" for score in ablation.scores}
     return [
-        f"results/{wildcards.experiment}/ascend/{options.view.path}{'' if score == 'log-p' else f'/score={score}'}"
-        f"/eps={headline_epsilon(wildcards):g}/class={class_in_path(target)}.npz"
+        f"{folder}/{options.view.path}/{variants[score]}eps={epsilon:g}/class={class_in_path(target)}.npz"
         for options in ablation.views
         for score in ablation.scores
         for target in shown_of(wildcards.experiment)

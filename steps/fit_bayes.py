@@ -41,11 +41,12 @@ def run(config: Config) -> dict:
     fitted, pixels = [], len(data.classes) * data.channels * math.prod(data.sides)
     rank = max(1, min(config.model.rank, ROOM // pixels))
     for number, name in enumerate(data.classes):
-        parts = list(pictures.parts(places_of(pictures, number)[:FITTED]))
+        places = places_of(pictures, number)[:FITTED]
+        parts = list(pictures.parts(places)) if len(places) else []
         try:
             fitted.append(fit_gaussian(torch.cat(parts) if parts else torch.empty(0, 1), rank))
         except BadInput as error:
-            raise BadInput(f"class {name!r}: {error}") from None
+            raise BadInput(f"class {name!r}: {error}" + "; raise judge_fit" * bool(config.judge_fit)) from None
         one = fitted[-1]
         note = f"{name}: {one.n} pictures, {len(one.variance)} components, shrinkage {one.shrinkage:.2f}"
         progress.advance(note=note)

@@ -103,7 +103,7 @@ def small_device(monkeypatch):
             network = loaded.classifier
 
             class Small(torch.nn.Module):
-                mean = network.mean
+                mean, network = loaded.classifier.mean, loaded.classifier.network
 
                 def forward(self, x):
                     if len(x) > largest:
@@ -136,13 +136,15 @@ def test_tables_are_the_same_when_memory_runs_out(step, largest, model, dataset,
     assert halved.equals(whole)
 
 
-def test_ascents_and_their_measures_are_those_of_a_smaller_batch(model, judge, dataset, tmp_path, small_device, caplog):
+def test_ascents_and_their_measures_are_those_of_a_smaller_batch(
+    model, judge, reference, dataset, tmp_path, small_device, caplog
+):
     asked = ascend.Config(
         model=model, data=dataset, out=tmp_path / "a.npz", target="3", sigma=0.5, epsilon=1.5, images=5, steps=4,
         step=0.25, draws=16, check_draws=64, batch=80,
     )  # fmt: skip
     measured = align.Config(
-        model=model, judge=judge, data=dataset, ascents=ascents(model, dataset, tmp_path),
+        model=model, judge=judge, reference=reference, data=dataset, ascents=ascents(model, dataset, tmp_path),
         out=tmp_path / "align.csv", sigma=0.5, draws=32, judge_fit=200, judge_held_out=100, batch=80,
     )  # fmt: skip
     ascend.run(changed(asked, batch=20))

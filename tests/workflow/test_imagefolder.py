@@ -54,7 +54,7 @@ LARGE = {
     },
     "align": {
         "draws": 2,
-        "judge_fit": 6,
+        "judge_fit": 10,
         "judge_held_out": 2,
         "batch": 2,
         "judge": {"objective": "standard", "architecture": {"name": "airbench", "widths": [4, 4]}},
@@ -68,7 +68,7 @@ def results(tmp_path_factory):
     """The experiment's results, from JPEG files of odd sizes."""
     project = copy_project(tmp_path_factory.mktemp("project"))
     random = np.random.default_rng(0)
-    for split, count in (("train", 3), ("test", 4)):
+    for split, count in (("train", 3), ("test", 6)):
         for label, name in enumerate(CLASSES):
             folder = project / "pictures" / split / name
             folder.mkdir(parents=True)
@@ -87,7 +87,7 @@ def results(tmp_path_factory):
 
 def test_training_sees_every_file_and_says_how_well(results):
     summary = json.loads((results / "train/gaussian-0.5/summary.json").read_text())
-    assert summary["n"] == 12 and summary["architecture"] == {"name": "resnet50"}
+    assert summary["n"] == 18 and summary["architecture"] == {"name": "resnet50"}
     assert 0 <= summary["clean_accuracy"] <= 1
     assert len(pd.read_csv(results / "train/gaussian-0.5/history.csv")) == 1
 
@@ -95,7 +95,7 @@ def test_training_sees_every_file_and_says_how_well(results):
 def test_certificates_are_the_same_whatever_the_batch(results, monkeypatch):
     monkeypatch.chdir(results.parents[1])
     table = pd.read_csv(results / f"certify/{VIEW}.tsv", sep="\t")
-    assert table.idx.tolist() == [0, 6] and (table.draws == 8).all()
+    assert table.idx.tolist() == [0, 9] and (table.draws == 8).all()
     asked = certify.Config(
         model=results / "train/gaussian-0.5/model.safetensors", data=results / "fetch/dataset.json",
         out=results / "other.tsv", sigma=0.5, images=2, n0=4, n=8, alpha=0.1, mode="fixed", batch=2,

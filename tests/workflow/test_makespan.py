@@ -70,6 +70,6 @@ def test_it_reads_a_plan_and_benchmark_files(tmp_path):
     done = subprocess.run([*command, "--gpus", "1", "100"], cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     # Three trainings, two classes from each model; then the longest chain.
-    assert "7 submissions that take a GPU, 4.17 min of work" in done.stdout
+    assert "8 submissions that take a GPU, 5.33 min of work" in done.stdout
     assert "2.17 min" in done.stdout.splitlines()[-1]
     assert "train gaussian-0.25 2 min, ascend gaussian-0.25 10 s" in done.stdout.splitlines()[-1]

@@ -108,8 +108,8 @@ def draw_property(frame: pd.DataFrame, table: pd.DataFrame, radii: tuple[float, 
             _draw(axes, frame, measure, f"certified_{radius:g}")
             rho = table[(table.measure == measure) & (table.radius == radius) & (table.sigma == "all")].iloc[0]
             interval = "" if isnan(rho.low) else f" [{rho.low:.2f}, {rho.high:.2f}]"
-            title = f"rank correlation {rho.rho:.2f}{interval}, {rho.n} models"
-            axes.set_title(title, fontsize=SIZES["note"])
+            title = "no rank correlation" if isnan(rho.rho) else f"rank correlation {rho.rho:.2f}{interval}"
+            axes.set_title(f"{title}, {rho.n} models", fontsize=SIZES["note"])
         line[0].set_ylabel(NAMES[measure])
     for axes, radius in zip(panels[-1], radii, strict=True):
         axes.set_xlabel(f"certified accuracy at L2 radius {radius:g}")

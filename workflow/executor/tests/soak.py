@@ -63,25 +63,25 @@ class Soak:
         head = Head(self.place, surroundings, *words, "--retries", "2", "--rerun-incomplete", "--quiet", "rules")
         dice, began = random.Random(self.seed), time.monotonic()
         faults = [self._requeue, self._preempt, self._node_fails, self._restart, self._kill_head]
-        self.said = (self.place / "said").open("w")
-        self.process, heads = head.start(stderr=self.said), 1
-        due = began + 8
-        while self.process.poll() != 0:
-            if time.monotonic() - began > seconds:
-                self.process.kill()
-                queue = self.cluster.run("squeue", "--array", "-o", "%i %T %r")
-                raise TimeoutError(f"{queue}\n{(self.place / 'said').read_text()[-3000:]}")
-            if self.process.poll() is not None:  # killed by us, or with failed jobs
-                head.run("--unlock")
-                self.process, heads = head.start(stderr=self.said), heads + 1
-            # The last ones are let alone: who is struck again and again never ends.
-            if time.monotonic() > due and len(list(self.place.glob("out/*"))) < 0.75 * self.jobs:
-                fault = dice.choices(faults, weights=[4, 2, 2, 1, 1])[0]
-                self.happened.append(fault.__name__.strip("_"))
-                fault(dice)
-                due = time.monotonic() + dice.uniform(1, 6)
-            self._hurry()
-            time.sleep(0.3)
+        with (self.place / "said").open("w") as said:
+            self.process, heads = head.start(stderr=said), 1
+            due = began + 8
+            while self.process.poll() != 0:
+                if time.monotonic() - began > seconds:
+                    self.process.kill()
+                    queue = self.cluster.run("squeue", "--array", "-o", "%i %T %r")
+                    raise TimeoutError(f"{queue}\n{(self.place / 'said').read_text()[-3000:]}")
+                if self.process.poll() is not None:  # killed by us, or with failed jobs
+                    head.run("--unlock")
+                    self.process, heads = head.start(stderr=said), heads + 1
+                # The last ones are let alone: who is struck again and again never ends.
+                if time.monotonic() > due and len(list(self.place.glob("out/*"))) < 0.75 * self.jobs:
+                    fault = dice.choices(faults, weights=[4, 2, 2, 1, 1])[0]
+                    self.happened.append(fault.__name__.strip("_"))
+                    fault(dice)
+                    due = time.monotonic() + dice.uniform(1, 6)
+                self._hurry()
+                time.sleep(0.3)
         return {
             "jobs": self.jobs,
             "seed": self.seed,

@@ -197,8 +197,9 @@ class Executor(RemoteExecutor):
             self.logger.warning(f"{batch.name}: SLURM does not take it now, in {wait:.0f} s again: {refused}")
             self.backlog += again
             return
+        tries = f" in {batch.tries + 1} tries" if batch.tries else ""
         for member in batch.members:
-            self.report_job_error(SubmittedJobInfo(member.job), msg=f"SLURM did not take it: {refused}. ")
+            self.report_job_error(SubmittedJobInfo(member.job), msg=f"SLURM did not take it{tries}: {refused}. ")
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Yield the jobs that may still run; report the others. An outage of SLURM's is no failure of a job."""

@@ -27,8 +27,14 @@ ETC = Path("/etc/slurm")
 LONGEST = 1800
 """Seconds after which a contender is given up."""
 COUNTED = ("sbatch", "squeue", "sacct", "scontrol", "scancel", "sinfo")
-CONTENDERS = {
-    "submitit (ours)": ["--executor", "submitit", "--submitit-cluster", "slurm"],
+OURS = ["--executor", "submitit", "--submitit-cluster", "slurm"]
+CONTENDERS = {  # ten jobs of a group go one after the other in one SLURM job: Snakemake's own pilot
+    "submitit (ours)": OURS,
+    "submitit (ours), groups of 10": [
+        *OURS,
+        *("--groups", "work=some", "--group-components", "some=10"),
+        *("--resources", "abreast=1", "--set-resource-scopes", "abreast=local"),
+    ],
     "slurm": ["--executor", "slurm"],
     "slurm, arrays": ["--executor", "slurm", "--slurm-array-jobs", "all"],
 }
@@ -38,7 +44,7 @@ rule all:
 
 rule work:
     output: "out/{{k}}.txt"
-    resources: mem_mb=300, runtime=5, slurm_account="root", slurm_partition="main"
+    resources: mem_mb=300, runtime=5, abreast=1, slurm_account="root", slurm_partition="main"
     shell: "{python} -I -S {script} > {{output}}"
 """
 LARGE = """
@@ -177,7 +183,7 @@ def large(cluster: PrivateSlurm, folder: Path) -> dict:
     _, status, used = os.wait4(process.pid, 0)
     found = {"dry_run_s": round(time.time() - began, 1), "dry_run_peak_mb": used.ru_maxrss // 1024, "status": status}
     cluster.run("scontrol", "update", "partitionname=main", "state=down")
-    submitted = [sys.executable, "-m", "snakemake", *CONTENDERS["submitit (ours)"], "--jobs", "500", "--quiet", "all"]
+    submitted = [sys.executable, "-m", "snakemake", *OURS, "--jobs", "500", "--quiet", "all"]
     began = time.time()
     process = subprocess.Popen(submitted, cwd=place, env=surroundings(cluster, calls), stderr=subprocess.DEVNULL)
     cluster.wait_for(lambda: calls.times("sbatch"), 1800)

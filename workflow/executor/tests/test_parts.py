@@ -1,11 +1,14 @@
 """The parts of the executor that need no cluster."""
 
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from heads import PLUGIN
 from snakemake_executor_plugin_submitit import clusters, sbatch, slurm, tidy
 from snakemake_executor_plugin_submitit.batch import Batch, Member
 from snakemake_executor_plugin_submitit.clusters import Refused
@@ -133,3 +136,17 @@ def test_old_logs_and_submissions_go_but_for_those_of_jobs_that_may_run(tmp_path
         os.utime(path, (0, 0))
     tidy.remove_old(tmp_path, 30, {str(paths[3].parent)})
     assert [path.exists() for path in paths] == [False, True, False, True, True]
+
+
+def test_the_snakemake_on_the_node_ends_with_its_job_and_imports_no_reports(tmp_path):
+    (tmp_path / "Snakefile").write_text("rule work:\n    output: 'made'\n    shell: 'touch {output}'\n")
+    program = (
+        "import sys, threading\nfrom snakemake_executor_plugin_submitit import inner\n"
+        "try:\n    inner.main()\nexcept SystemExit:\n"
+        "    print(threading.active_count(), 'snakemake.report' in sys.modules)"
+    )
+    words = [sys.executable, "-c", program, "-m", "snakemake", "made", "--cores", "1"]
+    done = subprocess.run(
+        words, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(PLUGIN)}, capture_output=True, text=True
+    )
+    assert (tmp_path / "made").exists() and done.stdout.split() == ["1", "False"], done.stderr

@@ -85,6 +85,7 @@ def _ascend(
             epsilon=config.epsilon,
             step=config.step * config.epsilon,
             steps=config.steps,
+            momentum=config.momentum,
             frames=config.frames,
             watch=lambda done: progress.advance(),
             score=config.score,

@@ -196,6 +196,15 @@ def test_an_experiment_says_only_what_is_its_own_as_the_readme_shows():
     ]
 
 
+def test_the_presets_are_options_of_an_ascent():
+    shown = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "presets.md").read_text(), re.S)
+    assert len(shown) == 2
+    for one in map(yaml.safe_load, shown):
+        imagenet = CONFIG["experiments"]["imagenet"]
+        ascend = imagenet["ascend"] | one["ascend"]
+        check_config(CONFIG | {"experiments": {"imagenet": imagenet | {"ascend": ascend}}, "run": []})
+
+
 @pytest.mark.parametrize("odd", [None, 5, "x", [], {}, [[1]], [{}], {"a": 1}, float("nan"), True])
 def test_whatever_stands_anywhere_is_taken_or_refused_in_lines(odd):
     digits = CONFIG["experiments"]["digits"]

@@ -131,6 +131,7 @@ def ascend(
     epsilon: float,
     step: float,
     steps: int,
+    momentum: float = 0.0,
     frames: int = 2,
     watch: Callable[[int], None] = lambda done: None,
     score: str = "log-p",
@@ -143,6 +144,7 @@ def ascend(
         epsilon: radius of the ball, L2, in pixel values, > 0.
         step: length of a step, L2, in pixel values, > 0.
         steps: how many, >= 1.
+        momentum: share of the steps so far that a step takes along, 0 <= it < 1.
         frames: how many images to keep along the way, evenly spread, the source and the end included.
         watch: called as watch(steps done) after every step.
         score: what is ascended, one of SCORES; others than log p_t are ablations.
@@ -165,7 +167,7 @@ def ascend(
         if done:
             watch(done)
 
-    end = climb(source, gradient, epsilon=epsilon, step=step, steps=steps, watch=keep)
+    end = climb(source, gradient, epsilon=epsilon, step=step, steps=steps, momentum=momentum, watch=keep)
     log_path = torch.stack(scores)
     if not (end.isfinite().all() and log_path.isfinite().all()):
         raise FloatingPointError("p_t is not finite")

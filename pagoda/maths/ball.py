@@ -53,10 +53,11 @@ def climb(
     epsilon: float,
     step: float,
     steps: int,
+    momentum: float = 0.0,
     start: Tensor | None = None,
     watch: Callable[[int, Tensor], None] = lambda done, x: None,
 ) -> Tensor:
-    """Projected gradient ascent: x <- project(x + step * unit(gradient(x))), `steps` times.
+    """Projected gradient ascent, `steps` times: v <- momentum * v + unit(gradient(x)), x <- project(x + step * v).
 
     Args:
         source: centre of the ball, [B, ...], in [0, 1].
@@ -64,6 +65,7 @@ def climb(
         epsilon: radius of the ball, L2, in pixel values.
         step: length of a step, L2, in pixel values.
         steps: how many.
+        momentum: share of the last step's v that is kept, 0 <= it < 1; v starts at 0.
         start: where to begin, [B, ...] (default: the source).
         watch: called as watch(steps done, x) at the start and after every step.
 
@@ -72,8 +74,10 @@ def climb(
 
     """
     x = source if start is None else start
+    velocity = torch.zeros_like(x)
     watch(0, x)
     for i in range(steps):
-        x = project(x + step * unit(gradient(x, i)), source, epsilon)
+        velocity = momentum * velocity + unit(gradient(x, i))
+        x = project(x + step * velocity, source, epsilon)
         watch(i + 1, x)
     return x

@@ -142,6 +142,7 @@ class Ascend(Options):
     images: int = option("sources: the first test images of other classes", 16, ge=1)
     steps: int = option("of ascent", 30, ge=1)
     step: float = option("length of a step, as a fraction of epsilon", 0.1, gt=0)
+    momentum: float = option("share of the steps so far that a step takes along", 0.0, ge=0, lt=1)
     draws: int = option("N, noise draws a step", 16, ge=1)
     check_draws: int = option("fresh draws for p_t before and after", 256, ge=1)
     frames: int = option("pictures kept along the way, with start and end", 11, ge=2)

@@ -33,6 +33,17 @@ def test_unit_keeps_the_direction_of_tiny_gradients_and_zero_at_zero():
     torch.testing.assert_close(unit(v), torch.tensor([[0.6, 0.8], [0.6, 0.8], [0.0, 0.0]]))
 
 
+def test_climb_goes_the_way_of_pytorchs_sgd_with_momentum():
+    source, peak = torch.full((1, 2, 3), 0.5), torch.tensor([[[0.51, 0.48, 0.5], [0.49, 0.52, 0.53]]])
+    end = climb(source, lambda x, i: peak - x, epsilon=9, step=0.002, steps=7, momentum=0.9)
+    change = torch.zeros_like(source, requires_grad=True)
+    optimiser = torch.optim.SGD([change], lr=0.002, momentum=0.9)
+    for _ in range(7):
+        change.grad = -unit(peak - source - change.detach())
+        optimiser.step()
+    torch.testing.assert_close(end, source + change.detach())
+
+
 def test_climb_reaches_the_optimum_of_a_linear_score():
     random = torch.Generator().manual_seed(2)
     weight = torch.randn(1, 3, 4, 4, generator=random)

@@ -18,7 +18,7 @@ SLURM := slurm-wlm slurmdbd mariadb-server munge
 
 run: .venv/installed
 	$(BIN)/snakemake --profile local --cores $(CORES)
-	@echo; echo "Look at:"; ls -1 results/*/montage/headline.png results/*/align/summary.md; ls -1 results/*/index.html
+	@echo; echo "Open:"; ls -1 results/*/index.html
 
 new: .venv/installed
 	@$(BIN)/python workflow/new.py '$(NAME)' '$(ROOT)'

@@ -1,4 +1,4 @@
-"""Log lines and progress: on the terminal, or, under Snakemake, in the rule's log file, errors on the terminal too."""
+"""Log lines and progress: on the terminal, or, under Snakemake, in the rule's log file, warnings on the terminal too."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ logger = logging.getLogger("pagoda")
 
 
 def start_log(path: Path | None) -> None:
-    """Send log lines to standard error, or to a new file at `path`, errors then to both.
+    """Send log lines to standard error, or to a new file at `path`, warnings and errors then to both.
 
     Of the processes that torchrun started, all write to the end of the file; those after the first, warnings alone.
     """
@@ -26,7 +26,7 @@ def start_log(path: Path | None) -> None:
         if first:
             path.write_bytes(b"")
         logger.addHandler(logging.FileHandler(path, mode="a", encoding="utf-8"))
-        terminal.setLevel(logging.ERROR)
+        terminal.setLevel(logging.WARNING)
     for handler in logger.handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
 

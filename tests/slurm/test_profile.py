@@ -15,7 +15,7 @@ def test_the_profile_runs_the_tiny_experiment(cluster, tmp_path):
     write_config(project)
     targets = ["results/tiny/montage/class=3.png", "results/tiny/certified_accuracy.png"]
     words = ["--profile", "slurm", "--submitit-poll-seconds", "1", "--set-scatter", "certify=2"]
-    env = cluster.environment | {"PYTHONPATH": str(ROOT / "workflow" / "executor")}
+    env = cluster.environment | {"PYTHONPATH": f"{ROOT}/workflow/executor:{ROOT}/workflow/logger"}
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *words, "--", *targets],
         cwd=project,

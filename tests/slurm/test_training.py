@@ -23,7 +23,7 @@ def test_a_training_on_two_nodes_is_preempted_requeued_and_goes_on(cluster, data
     process = subprocess.Popen(
         [sys.executable, "-m", "snakemake", *words, "--", "results/tiny/train/standard/model.safetensors"],
         cwd=project,
-        env=cluster.environment | {"PYTHONPATH": str(ROOT / "workflow" / "executor")},
+        env=cluster.environment | {"PYTHONPATH": f"{ROOT}/workflow/executor:{ROOT}/workflow/logger"},
         stderr=subprocess.PIPE,
         text=True,
     )

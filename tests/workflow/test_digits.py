@@ -282,11 +282,24 @@ def test_dag_can_be_drawn(project):
             "results/tiny/train/gaussian-9/model.safetensors",
             "unknown model 'gaussian-9' in a path; experiment tiny has",
         ),
+        (
+            "montage/headlin.pdf",
+            "no rule makes montage/headlin.pdf; nearest: results/tiny/montage/headline.pdf, ",
+        ),
+        ("results/tiny/what/is/this", "no rule makes results/tiny/what/is/this; results/README.md lists what there is"),
     ],
 )
-def test_bad_targets_say_what_is_allowed(project, target, said):
+def test_bad_targets_say_what_is_allowed_in_one_last_line(project, target, said):
     done = snakemake(project, "-n", target)
-    assert done.returncode != 0 and said in done.stdout + done.stderr
+    *_, last = (done.stdout + done.stderr).splitlines()
+    assert done.returncode != 0 and last.startswith(f"error: {said}"), done.stderr
+
+
+def test_the_list_of_rules_has_steps_and_experiments_alone(project):
+    listed = set(snakemake(project, "--list").stdout.split())
+    scripts = {path.stem for path in (project / "steps").glob("[a-z]*.py")}
+    once = {rule for rule in listed if not rule.startswith("montage_")}
+    assert once == scripts - {"montage", "import_model", "fit_bayes"} | {"all", "tiny", "check_tiny"}
 
 
 def test_a_bad_config_stops_everything_and_loses_nothing(project):

@@ -30,17 +30,6 @@ GIVEN = config  # as it was given
 config = config | {"experiments": EXPERIMENTS}
 
 
-# A name without a slash that is no checkpoint of the config: those are files that lie there.
-CHECKPOINTS = {
-    file
-    for known in EXPERIMENTS.values()
-    for model in known.models
-    if model.checkpoint is not None
-    for file in model.checkpoint.files
-}
-NO_CHECKPOINT = f"(?!(?:{'|'.join(map(re.escape, sorted(CHECKPOINTS)))})$)[^/]+"
-
-
 wildcard_constraints:
     experiment=r"[^/]+",
     model=r"[^/]+",

@@ -1,10 +1,14 @@
-# Finds the library and the steps beside this workflow, and reads the config files more strictly than Snakemake. No rules.
+# Finds the library and the steps beside this workflow, reads the config files more strictly than Snakemake, and has
+# faults be one line. No rules.
 
 import os
+import re
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake_interface_logger_plugins.common import LogEvent
 
 MAIN = workflow.modifier.parent_modifier is None  # else this is a module of another workflow
 
@@ -22,10 +26,28 @@ os.environ |= {
 from pagoda.errors import BadInput
 from pagoda.options.check import check_config, experiments_to_run, read_strictly
 
+REFUSED = []  # lines that have been said
+
 
 def refuse(message):
     """Stop Snakemake with one line that says what is wrong and what is allowed."""
+    REFUSED.append(message)
     raise WorkflowError(message)
+
+
+def one_line(record):
+    """Have a fault's account be that line, without the wildcards and the traceback that Snakemake puts around it."""
+    if getattr(record, "event", None) == LogEvent.ERROR:
+        said = [message for message in REFUSED if message.splitlines()[0] in str(record.msg)]
+        if said:
+            record.msg = f"error: {said[-1]}"
+        elif missing := re.search("No rule to produce (.*?) [(]if you use", str(record.msg)):
+            record.msg = f"error: {no_rule_makes(missing[1])}"
+    return True
+
+
+if MAIN:
+    logger.addFilter(one_line)
 
 
 try:

@@ -1,4 +1,7 @@
-# Which files go into which rule. No rules.
+# Which files go into which rule, and which there are. No rules.
+
+from difflib import SequenceMatcher
+from types import SimpleNamespace
 
 
 def experiment_targets(name):
@@ -107,3 +110,43 @@ def page_ascents(wildcards):
     """Return the ascents that the page shows: every view and epsilon, the classes shown."""
     radii = experiment_of(wildcards).ascend.epsilon
     return ascents(wildcards, radii, shown_of(wildcards.experiment), views_of(wildcards, start=None))
+
+
+def known_paths(name):
+    """Return what one would ask for of the experiment `name`: figures, tables, models, certificates, ascents."""
+    of = SimpleNamespace(experiment=name)
+    folder = f"results/{name}"
+    try:
+        return [
+            *targets(name),
+            *(
+                f"{folder}/{path}"
+                for path in ("bundle.zip", "certified_accuracy.csv", "property.md", "align/summary.csv")
+            ),
+            *(f"{folder}/train/{model}/model.safetensors" for model in EXPERIMENTS[name].model_by_name),
+            *certificates(of, "tsv"),
+            *(path.replace("/certify/", "/predict/") for path in certificates(of, "tsv")),
+            *alignments(of, "csv", views_of(of, start=None)),
+            *page_ascents(of),
+        ]
+    except WorkflowError:  # its pictures are not there, say
+        return []
+
+
+def no_rule_makes(path):
+    """Return the line on a name or path that no rule makes: what there is, nearest first."""
+    if "/" not in path:
+        return f"unknown target {path!r}: ask for an experiment ({', '.join(EXPERIMENTS)}) or a path under results/"
+    named = [name for name in EXPERIMENTS if name in Path(path).parts] or experiments_to_run(config)
+    suffix = Path(path).suffix
+    near = {}
+    for name in named:
+        for known in known_paths(name):
+            if suffix in (".pdf", ".svg"):
+                known = known.removesuffix(".png") + suffix if known.endswith(".png") else known
+            shorter = (known, known.removeprefix("results/"), known.removeprefix(f"results/{name}/"))
+            near[known] = max(SequenceMatcher(None, path, text).ratio() for text in shorter)
+    best = [known for known in sorted(near, key=near.get, reverse=True)[:3] if near[known] > 0.7]
+    return f"no rule makes {path}; " + (
+        f"nearest: {', '.join(best)}" if best else "results/README.md lists what there is, by path"
+    )

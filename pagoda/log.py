@@ -1,4 +1,4 @@
-"""Log lines and progress: on the terminal, or, under Snakemake, in the rule's log file, warnings on the terminal too."""
+"""Log lines and progress: on the terminal, or, under Snakemake, in the rule's log, warnings on the terminal too."""
 
 import logging
 import os

@@ -22,7 +22,7 @@ class Config(Options):
     """Draw certified accuracy against radius."""
 
     tables: tuple[Path, ...] = option("tables (.tsv) that the certify step wrote, each with its .json", min_length=1)
-    out: Path = option("where the figure goes (.png, .pdf or .svg); the CSV and .summary.csv go beside it")
+    out: Path = option("where the figure goes (.png, .pdf or .svg); a .pdf, the CSV and .summary.csv go beside it")
     published: str = option("compare with published figures of this dataset: cifar10, imagenet; empty: none", "")
 
 
@@ -34,7 +34,8 @@ def run(config: Config) -> pd.DataFrame:
     frame = pd.concat([frame, envelope(frame)], ignore_index=True)
     if len(published):
         frame = compare(frame, published)
-    save_figure(draw_certified(tables, frame, published), config.out)
+    for path in dict.fromkeys([config.out, config.out.with_suffix(".pdf")]):
+        save_figure(draw_certified(tables, frame, published), path)
     write_text(config.out.with_suffix(".csv"), frame.to_csv(**FORMAT))
     summary = pd.DataFrame([table.summary() for table in tables])
     write_text(config.out.with_suffix(".summary.csv"), summary.to_csv(**FORMAT))

@@ -27,7 +27,7 @@ class Config(Property):
     )
     measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote of the same views, in the same order")
     groups: tuple[str, ...] = option("what models that differ in their seed alone are called together, in that order")
-    out: Path = option("where the figure goes; the tables and .md go beside it")
+    out: Path = option("where the figure goes; a .pdf, the tables and .md go beside it")
     epsilon: float = option("radius of the ascents", gt=0)
 
 
@@ -44,7 +44,8 @@ def run(config: Config) -> pd.DataFrame:
     if (distinct := len(frame[["group", "sigma"]].drop_duplicates())) < 3:
         raise BadInput(f"{distinct} models, seeds apart, are too few for a rank correlation: 3 at least")
     table = correlations(frame, config.radii)
-    save_figure(draw_property(frame, table, config.radii), config.out)
+    for path in dict.fromkeys([config.out, config.out.with_suffix(".pdf")]):
+        save_figure(draw_property(frame, table, config.radii), path)
     write_text(config.out.with_suffix(".csv"), frame.to_csv(**FORMAT))
     write_text(config.out.with_suffix(".correlations.csv"), table.to_csv(**FORMAT))
     text = ["# Is alignment a general property of robust classifiers?", "\n".join(f"- {s}" for s in sentences(table))]

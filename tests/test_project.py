@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import tomllib
 
 import pytest
 import yaml
@@ -69,6 +70,27 @@ def test_the_conda_environment_has_the_locked_versions_of_all_that_steps_import(
                 imported.add(node.module.split(".")[0])
     third_party = imported - set(sys.stdlib_module_names) - {"pagoda", "steps"}
     assert {PACKAGE_OF.get(name, name) for name in third_party} == set(conda)
+
+
+def test_pixi_and_the_container_have_what_conda_has():
+    python, _, pip = yaml.safe_load((ROOT / "envs" / "torch.yaml").read_text())["dependencies"]
+    pixi = tomllib.loads((ROOT / "envs" / "pixi.toml").read_text())
+    assert {f"{name}{version}" for name, version in pixi["pypi-dependencies"].items()} == set(pip["pip"])
+    version = python.removeprefix("python=")
+    assert pixi["dependencies"] == {"python": f"{version}.*"}
+    recipe = (ROOT / "Dockerfile").read_text()
+    # The container is installed as `make` installs: from the same hashed locks.
+    assert f"FROM python:{version}-" in recipe and "RUN make -C /opt/pagoda .venv/installed" in recipe
+
+
+def test_what_it_is_called_and_its_licence_stand_once():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (
+        (cited["version"], cited["license"]) == (project["version"], project["license"]) == (project["version"], "MIT")
+    )
+    assert "the Pagoda authors" in (ROOT / "LICENSE").read_text()
+    assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "test.txt", "bench.txt", "docs.txt", "uv.txt"])

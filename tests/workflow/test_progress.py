@@ -90,7 +90,9 @@ def test_a_terminal_has_a_bar_below_the_lines(folder, monkeypatch):
 
     assert pty.spawn(words(), read) == 0
     bars = re.findall(r"\[(=*) *\] (\d) of 4 jobs", seen.decode())
-    assert [len(bar) for bar, done in bars] == [6 * int(done) for _, done in bars] and {n for _, n in bars} >= set("0123")
+    assert [len(bar) for bar, done in bars] == [6 * int(done) for _, done in bars] and {n for _, n in bars} >= set(
+        "0123"
+    )
     # What is left on the screen, once each line was cleared and written again.
     screen = [re.split(r"\x1b\[2K", line)[-1].strip("\r") for line in seen.decode().split("\n")]
     assert [line[:5] for line in screen if line.startswith("[")] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]

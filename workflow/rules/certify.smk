@@ -61,6 +61,7 @@ rule certified_accuracy:
             category="Curves",
             labels={"experiment": "{experiment}", "figure": "certified accuracy", "format": "png"},
         ),
+        pdf="results/{experiment}/certified_accuracy.pdf",
         table="results/{experiment}/certified_accuracy.csv",
         summary="results/{experiment}/certified_accuracy.summary.csv",
     log:

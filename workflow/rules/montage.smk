@@ -93,6 +93,7 @@ rule property:
             category="Curves",
             labels={"experiment": "{experiment}", "figure": "alignment against certified accuracy", "format": "png"},
         ),
+        pdf="results/{experiment}/property.pdf",
         table="results/{experiment}/property.csv",
         correlations="results/{experiment}/property.correlations.csv",
         said="results/{experiment}/property.md",

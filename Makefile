@@ -1,6 +1,7 @@
 # make          set up .venv, run the experiments listed under `run:` in config.yaml, say where to look
 # make test     everything that checks this project
 # make bench    figures, beside public peers, in one run on this machine
+# make bench-gpu  what a GPU here does, in at most eight minutes
 # make new NAME=pets ROOT=data/pets  write pets.yaml, an experiment for the pictures there
 # make docs     the pages of the API, from its docstrings: docs/site/index.html
 # make slurm-demo  the digits experiment on a private SLURM (Debian, as root)
@@ -13,7 +14,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip
 SLURM := slurm-wlm slurmdbd mariadb-server munge
 
-.PHONY: run new test bench docs slurm-packages browser-package slurm-demo lock clean
+.PHONY: run new test bench bench-gpu docs slurm-packages browser-package slurm-demo lock clean
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -75,6 +76,9 @@ bench: .venv/installed-test .venv/bench slurm-packages
 	$(BIN)/python -m tests.bench.certification
 	$(BIN)/python workflow/executor/tests/bench.py
 	$(BIN)/python workflow/executor/tests/soak.py
+
+bench-gpu: .venv/installed
+	$(BIN)/python -m tests.bench.gpu
 
 docs: .venv/installed envs/docs.txt
 	$(UV) install --python $(BIN)/python --require-hashes -r envs/docs.txt

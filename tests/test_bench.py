@@ -1,15 +1,28 @@
-"""The benchmark of speed at a size that says nothing of speed: every contender still runs, a missing peer is a row."""
+"""The benchmarks at sizes that say nothing of speed: every contender still runs, a missing peer is a row."""
 
+import json
 import math
+import subprocess
 import sys
 
 import torch
 
-from tests.bench import speed
+from pagoda.options.models import Muon
+from tests.bench import gpu, rates, speed
+from tests.conftest import ROOT
+
+ABSENT = """
+import sys
+for name in {names}:
+    sys.modules[name] = None
+from tests.bench import gpu
+sys.exit(gpu.main(sys.argv[1:]))
+"""
+"""Runs the benchmark of a GPU where packages cannot be imported."""
 
 
 def test_every_contender_runs_and_a_missing_peer_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(speed, "ROUNDS", 1)
+    monkeypatch.setattr(rates, "ROUNDS", 1)
     monkeypatch.setattr(speed, "NETS", {"resnet20": (8, 1, 1, 1)})
     monkeypatch.setattr(speed, "TRAINED", {"resnet20": (8, 4, 2)})
     monkeypatch.setattr(speed, "PEERS", tmp_path)
@@ -22,3 +35,23 @@ def test_every_contender_runs_and_a_missing_peer_says_so(tmp_path, monkeypatch):
     assert {what for what, value in rows.items() if value == "-"} == missing
     assert all(math.isfinite(float(value)) for what, value in rows.items() if what not in missing)
     assert {"train resnet20, ours / plain loop", "ascend resnet20, ours / plain loop"} < set(rows)
+
+
+def test_the_benchmark_of_a_gpu_runs_with_torch_numpy_and_scipy_alone(tmp_path):
+    assert Muon(name="muon").values() == gpu.MUON
+    names = ["pydantic", "yaml", "safetensors", "pandas", "sklearn", "matplotlib", "jinja2", "filelock", "snakemake"]
+    command = [sys.executable, "-c", ABSENT.format(names=names), "--toy", "--out", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = json.loads((tmp_path / "gpu.json").read_text())
+    rows = {row["figure"]: row for row in told["rows"]}
+    assert told["toy"] and not [figure for figure in rows if figure.endswith("failed")]
+    for precision in ("float32", "bfloat16"):
+        assert rows[f"certificates resnet20, {precision}, equal for batches"]["value"] == "1, 7, 250, 1000"
+    assert rows["out of memory resnet20, at once after halving"]["value"] == "8"
+    (apart,) = (row for figure, row in rows.items() if figure.startswith("votes on the CPU and on"))
+    assert 0 <= float(apart["value"]) < 4
+    assert 0 <= float(rows["certified accuracy at radius 0"]["value"]) <= 1
+    table = (tmp_path / "gpu.md").read_text()
+    assert all(f"| {figure} |" in table for figure in rows)
+    assert torch.cuda.is_available() or "No GPU ran this" in table

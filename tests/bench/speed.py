@@ -8,7 +8,6 @@ Every contender has a turn in each of ROUNDS rounds, and its best one counts, so
 import csv
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,21 +17,20 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from pagoda.data.batches import Augmentation, batches, epoch_order, stream
 from pagoda.data.dataset import Pictures, Split, write_dataset
-from pagoda.device import pick_device, pick_precision
+from pagoda.device import pick_device
 from pagoda.nets.architectures import build_seeded
-from pagoda.nets.model import BaseClassifier, Identity, load_model, save_model
+from pagoda.nets.model import BaseClassifier, load_model, save_model
 from pagoda.nets.training import Training
 from pagoda.options.models import SGD
 from pagoda.smoothed import Smoothed
 from steps import fetch
 from tests.bench.certification import PEERS
+from tests.bench.rates import MEAN, SIGMA, STD, flops, identity, matmul_rate, rates
 from tests.conftest import ROOT
 
-ROUNDS, SIGMA, MEAN, STD = 3, 0.5, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 NETS = {"resnet20": (32, 16, 16, 6), "resnet50": (224, 1, 8, 2)}
 """By architecture: side of a picture, sources, draws, steps."""
 TRAINED = {"resnet20": (32, 2560, 128), "resnet50": (224, 64, 16)}
@@ -58,29 +56,6 @@ def main() -> int:
         csv.writer(file).writerows([("figure", "value", "how"), *rows])
     print(f"kept in {path.relative_to(ROOT)}")
     return 0
-
-
-def rates(contenders: dict[str, tuple[int, Callable[[], object]]]) -> dict[str, float]:
-    """Return what each contender does a second at best: it is told how much a turn does, after one turn to warm up."""
-    best = dict.fromkeys(contenders, 0.0)
-    for number in range(ROUNDS + 1):
-        for name, (amount, turn) in contenders.items():
-            began = time.perf_counter()
-            turn()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            if number:
-                best[name] = max(best[name], amount / (time.perf_counter() - began))
-    return best
-
-
-def identity(name: str, size: int, device: torch.device) -> Identity:
-    """Return what a model says of itself that has random weights and ten classes."""
-    return Identity(
-        architecture={"name": name}, classes=tuple("0123456789"), channels=3, size=size, mean=MEAN, std=STD,
-        objective={"name": "gaussian", "sigma": SIGMA}, seed=0, precision=pick_precision("auto", device), data="random",
-        code="none",
-    )  # fmt: skip
 
 
 def ascending(name: str, folder: Path, device: torch.device) -> list[tuple[str, str, str]]:
@@ -115,26 +90,6 @@ def ascending(name: str, folder: Path, device: torch.device) -> list[tuple[str, 
         (f"ascend {name}, ours / plain loop", f"{found['ours'] / found['plain loop']:.2f}", "target 2.5 on a CPU"),
         (f"ascend {name}, FLOPs of the rate of matrix products", f"{share:.2f}", "target 0.6 on a GPU, resnet50"),
     ]
-
-
-def flops(classifier: BaseClassifier, x: torch.Tensor) -> int:
-    """Return the floating-point operations of the gradient of one picture's score: two for a product and its sum."""
-    frozen = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    with FlopCounterMode(display=False) as counted:
-        x = x.clone().requires_grad_(True)
-        classifier(x).sum().backward()
-    for parameter in frozen:
-        parameter.requires_grad_(True)
-    return counted.get_total_flops()
-
-
-def matmul_rate(device: torch.device, precision: str) -> float:
-    """Return the floating-point operations a second of large square matrix products in a precision."""
-    side = 8192 if device.type == "cuda" else 2048
-    a = torch.randn(side, side, device=device, dtype=getattr(torch, precision))
-    return rates({"": (2 * side**3, lambda: a @ a)})[""]
 
 
 def plain_ascent(classifier, x, target, *, sigma, epsilon, step, steps, draws) -> torch.Tensor:

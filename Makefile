@@ -12,6 +12,8 @@ PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
 UV := $(BIN)/uv pip
+# Where the home cannot be written, caches (of uv, Snakemake, Matplotlib) lie here.
+export XDG_CACHE_HOME ?= $(shell test -w "$$HOME" && echo "$$HOME/.cache" || echo "$(CURDIR)/.snakemake/cache")
 SLURM := slurm-wlm slurmdbd mariadb-server munge
 
 .PHONY: run new test bench bench-gpu docs slurm-packages browser-package slurm-demo lock clean

@@ -9,7 +9,7 @@ import sys
 import pytest
 from snakemake_interface_logger_plugins.tests import TestLogHandlerBase
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, without_override
 
 PLUGIN = ROOT / "workflow" / "logger"
 SNAKEFILE = """
@@ -76,6 +76,29 @@ def test_a_failure_shows_the_end_of_its_log(folder):
     *_, last = done.stderr.splitlines()
     assert re.fullmatch(r"1 of 2 jobs done in [\d.]+ s, 1 failed; all in .*/.snakemake/log/.*\.log", last)
     assert "Traceback" not in done.stderr and "CalledProcessError" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (
+            "home",
+            r"error: PermissionError: .*Permission denied: '.*/home/\.cache'; Snakemake's caches lie below \$XDG_C.*",
+        ),
+        ("folder", r"error: PermissionError: .*Permission denied: '.*/\.snakemake'; Snakemake's notes lie in .*"),
+    ],
+)
+def test_what_cannot_be_written_is_one_line(folder, tmp_path, place, said):
+    (home := tmp_path / "home").mkdir()
+    (shut := {"home": home, "folder": folder}[place]).chmod(0o555)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    environment |= {"HOME": str(home), "PYTHONPATH": os.pathsep.join([str(PLUGIN), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        words(), cwd=folder, env=environment, capture_output=True, text=True, timeout=60, preexec_fn=without_override
+    )
+    shut.chmod(0o755)
+    *_, last = done.stderr.splitlines()
+    assert done.returncode == 1 and re.fullmatch(said, last) and "Traceback" not in done.stderr, done.stderr
 
 
 def test_a_terminal_has_a_bar_below_the_lines(folder, monkeypatch):

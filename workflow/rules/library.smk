@@ -23,6 +23,9 @@ os.environ |= {
     "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
 }
 
+if not os.access(os.path.expanduser("~"), os.W_OK):  # Matplotlib would list the fonts anew in each step
+    os.environ.setdefault("MPLCONFIGDIR", os.path.abspath(".snakemake/matplotlib"))
+
 from pagoda.errors import BadInput
 from pagoda.options.check import check_config, experiments_to_run, read_strictly
 

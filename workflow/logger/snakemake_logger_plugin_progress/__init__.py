@@ -20,9 +20,19 @@ from snakemake_interface_logger_plugins.common import LogEvent
 CHATTER = (
     *("Assuming unrestricted shared", "Building DAG", "Using shell", "Conda environments: ignored"),
     *("Singularity containers: ignored", "Group jobs: inactive", "Select jobs", "Execute ", "Shutting down"),
-    *("Exiting because a job", "WorkflowError:\nAt least one job did not complete"),
+    *(
+        "RuleException:\nCalledProcessError",
+        "Exiting because a job",
+        "WorkflowError:\nAt least one job did not complete",
+    ),
 )
 """How messages begin that tell a reader nothing, or nothing more."""
+REFUSED = ("PermissionError", "OSError", "FileNotFoundError", "NotADirectoryError")
+"""Errors of the system, of which the last line says all; it is Snakemake that may not write."""
+HINTS = {
+    "/.snakemake": "Snakemake's notes lie in the folder that it is called from: call it from another, with --snakefile",
+    "cache": "Snakemake's caches lie below $XDG_CACHE_HOME, else $HOME/.cache: have it name a folder to write to",
+}
 FOLDERS, FILES, LINES = 12, 6, 15
 """Of what was made, the folders listed, and the files of each; of a failed job's log, the last lines shown."""
 RED, YELLOW, CLEAR = 31, 33, "\r\x1b[2K"
@@ -75,9 +85,11 @@ class LogHandler(LogHandlerBase):
             self.log = text.partition(": ")[2]
         elif text.startswith("Elapsed time: "):
             self.end()
-        elif (
-            text.strip() and not text.startswith(CHATTER) and not text.startswith("RuleException:\nCalledProcessError")
-        ):
+        elif getattr(record, "exception", None) in REFUSED:
+            *_, last = text.strip().splitlines()
+            hints = [hint for part, hint in HINTS.items() if part in last]
+            self.write("; ".join([f"error: {last}", *hints]), RED)
+        elif text.strip() and not text.startswith(CHATTER):
             colour = RED if record.levelno > WARNING else YELLOW if record.levelno == WARNING else None
             self.write(text.strip("\n"), colour)
 

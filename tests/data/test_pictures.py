@@ -294,6 +294,29 @@ def test_a_table_says_the_labels_of_a_flat_folder(tmp_path):
         fetched(tmp_path / "pictures", labels="labels.csv", split=0.2)
 
 
+def test_tables_are_read_as_people_write_them(tmp_path):
+    decomposed, picture = unicodedata.normalize("NFD", "é"), np.zeros((16, 16), np.uint8)
+    files = [save(picture + k, tmp_path / "pictures" / "all" / f"{decomposed}{k}.png") for k in range(6)]
+    table = tmp_path / "pictures" / "labels.csv"
+    for head, row in (
+        ("\ufeffFile;Breed\r\n", "é{};{}"),
+        ("file\tbreed\n", "./all/é{}.png\t{}"),
+        (",file,breed\n", "7,all\\é{}.png,{}"),
+        ("", "all/é{}.png,{}"),
+    ):
+        rows = "\n".join(row.format(k, "cat" if k % 2 else "dog") for k in range(6))
+        table.write_text(head + rows, encoding="utf-8", newline="")
+        found = read_folder(tmp_path / "pictures", "labels.csv", 0.2)
+        assert found.classes == ("cat", "dog")
+        assert found.files["all"] == [(f"all/{file.name}", 1 - k % 2) for k, file in enumerate(files)]
+    table.write_text("all/gone.png,cat\n" + rows)  # no names of columns
+    with pytest.raises(BadInput, match=r"line 1, 'all/gone\.png cat', names 0 files"):
+        read_folder(tmp_path / "pictures", "labels.csv", 0.2)
+    table.write_text("file,cat,dog\n" + "\n".join(f"é{k},{k % 2},{1 - k % 2}" for k in range(6)))
+    with pytest.raises(BadInput, match="columns file, cat, dog: call the one that has the classes label"):
+        read_folder(tmp_path / "pictures", "labels.csv", 0.2)
+
+
 def test_a_picture_in_train_and_test_or_under_two_labels_is_warned_of(root):
     (root / "test" / "a" / "1.png").write_bytes((root / "train" / "a" / "1.png").read_bytes())
     (root / "train" / "b" / "copy.png").write_bytes((root / "train" / "a" / "0.png").read_bytes())

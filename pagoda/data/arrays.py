@@ -3,6 +3,9 @@
 import importlib
 import os
 import re
+import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +26,8 @@ WORDS = {
 """What arrays are called, beside the name of a split: train_images, x_train, test_labels."""
 RANGES = {"bool": (0, 1), "uint16": (0, 65535)}
 """Of the types that are scaled by their range, beside uint8: what others hold, their range does not say."""
+UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises of objects, of damaged files, and of what is no array."""
 CLASSES = ("classes", "class_names", "label_names")
 
 
@@ -78,7 +83,7 @@ def read_arrays(root: Path, share: float, *, look_in: bool = True) -> Arrays:
     notes = [f"left out {len(others)}, arrays of another name: {', '.join(others)}"] if others else []
     splits = {}
     for split, found in names.items():
-        pictures = known[found["pictures"]] if look_in else labels[split]
+        pictures = np.atleast_1d(known[found["pictures"]]) if look_in else labels[split]
         if len(pictures) != len(labels[split]):
             raise BadInput(
                 f"{root}: {found['pictures']} has {len(pictures)} entries, {found['labels']} {len(labels[split])}"
@@ -97,7 +102,7 @@ class _Members(dict):
                 return np.load(place, mmap_mode="r")
             with np.load(place) as file:
                 return file[member]
-        except (ValueError, OSError) as error:  # objects, or no array
+        except UNREADABLE as error:
             raise BadInput(f"cannot read {name} of {place}: {error}") from None
 
 
@@ -109,9 +114,12 @@ def _arrays(root: Path) -> _Members:
             if not found and len(archives) == 1:
                 return _arrays(archives[0])
         else:
-            with np.load(root) as file:
+            with root.open("rb") as raw:
+                file = np.load(raw)
+                if isinstance(file, np.ndarray):
+                    raise ValueError("it is one array; an .npz, or a folder of .npy, has pictures and labels")
                 found = {name: (root, name) for name in file.files}
-    except (ValueError, OSError, AttributeError) as error:
+    except UNREADABLE as error:
         raise BadInput(f"cannot read the arrays of {root}: {error}") from None
     if not found:
         raise BadInput(
@@ -182,6 +190,8 @@ def _numbered(
         names = tuple(composed(str(given[value])) for value in order)
     else:
         names = tuple(composed(str(value)) for value in order)
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise BadInput(f"{root}: several classes are called {', '.join(twice)}")
     numbers = {split: np.searchsorted(order, found).astype(np.int64) for split, found in labels.items()}
     return at_least_two(names, root), numbers
 

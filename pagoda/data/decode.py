@@ -83,7 +83,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
             _register_heif()
         with Image.open(path) as picture:
             yield picture
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # of a damaged file, Pillow's readers raise whatever they met
         said = "no picture" if isinstance(error, UnidentifiedImageError) else getattr(error, "strerror", None) or error
         raise BadInput(f"cannot read the picture {shown(str(path))}: {shown(str(said))}") from None
 
@@ -113,8 +113,9 @@ def _plain(picture: Image.Image, look: Look) -> Image.Image:
 def _range_of(picture: Image.Image) -> tuple[float, float]:
     """Return the values that are black and white in a picture of DEEP modes. Raises ValueError where none are told."""
     if picture.mode.startswith("I;16"):
-        bits = getattr(picture, "tag_v2", {}).get(258, (16,))[0]  # of TIFF: some have 12
-        return 0, 2**bits - 1
+        tags = getattr(picture, "tag_v2", {})  # of TIFF: some have 12 bits, in some 0 is white
+        most = 2 ** tags.get(258, (16,))[0] - 1
+        return (most, 0) if tags.get(262) == 0 else (0, most)
     if picture.mode == "I" and picture.format in ("PNG", "PPM"):
         return 0, 65535
     kind = "floats" if picture.mode == "F" else "32-bit numbers"

@@ -97,7 +97,7 @@ def twins(records: Iterable[tuple[str, int, bytes, str]]) -> list[str]:
     lines = []
     for place, said in ((0, "in train and in test"), (1, "under two labels")):
         if found := [group for group in groups.values() if len({entry[place] for entry in group}) > 1]:
-            listed = names([" = ".join(name for *_, name in group) for group in found])
+            listed = names([names([name for *_, name in group], " = ") for group in found])
             lines.append(f"{len(found):,} pictures stand {said}: {listed}")
     return lines
 

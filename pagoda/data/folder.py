@@ -11,7 +11,17 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from pagoda.data.names import NAMED, SPLITS, classes_below, composed, ignored, names, pictures_below, shown
+from pagoda.data.names import (
+    NAMED,
+    SPLITS,
+    classes_below,
+    composed,
+    ignored,
+    names,
+    pictures_below,
+    shown,
+    unread,
+)
 from pagoda.errors import BadInput
 
 COLUMNS = {
@@ -194,15 +204,22 @@ def _by_table(root: Path, labels: str, share: float, left_out: dict[str, list[st
     path = root / labels
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [row for row in csv.reader(file, delimiter="\t" if path.suffix == ".tsv" else ",") if any(row)]
+            delimiter = max(",;\t", key=file.readline().count)  # spreadsheets write ; where a comma is decimal
+            file.seek(0)
+            rows = [row for row in csv.reader(file, delimiter=delimiter) if any(row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BadInput(f"cannot read the table of labels {path}: {error}") from None
     known = pictures_below(root, root, left_out)
     files = _by_any_name(known)
-    heads = [] if not rows or rows[0][0] in files else [cell.strip().lower() for cell in rows[0]]
+    plain = not rows or _named(files, rows[0][0]) or not all(map(unread, rows[0]))  # without names of columns
+    heads = [] if plain else [cell.strip().lower() for cell in rows[0]]
     place = {what: next((heads.index(n) for n in given if n in heads), None) for what, given in COLUMNS.items()}
     place["file"] = place["file"] or 0
-    place["label"] = (1 if not place["file"] else 0) if place["label"] is None else place["label"]
+    if place["label"] is None:
+        others = [k for k, head in enumerate(heads) if head and k not in (place["file"], place["split"])] or [1]
+        if len(others) > 1:
+            raise BadInput(f"{path} has the columns {', '.join(heads)}: call the one that has the classes label")
+        (place["label"],) = others
     if bool(share) == (place["split"] is not None):
         raise BadInput(
             f"{path} has {'a' if share else 'no'} column {' or '.join(COLUMNS['split'])}: "
@@ -211,7 +228,7 @@ def _by_table(root: Path, labels: str, share: float, left_out: dict[str, list[st
     entries, wrong = [], []
     for number, row in enumerate(rows[bool(heads) :], 1 + bool(heads)):
         cells = {what: row[k].strip() if k < len(row) else "" for what, k in place.items() if k is not None}
-        named = files.get(cells["file"], [])
+        named = _named(files, cells["file"])
         if len(named) == 1 and all(cells.values()):
             entries.append((named[0], composed(cells["label"]), cells.get("split", "all").lower()))
         else:
@@ -236,8 +253,15 @@ def _by_table(root: Path, labels: str, share: float, left_out: dict[str, list[st
 def _by_any_name(paths: list[str]) -> dict[str, list[str]]:
     """Return files by what a table may call them: path or bare name, with or without suffix; a whole path first."""
     found: dict[str, list[str]] = {}
+    whole: dict[str, list[str]] = {}
     for path in paths:
         stem, name = (os.path.splitext(path)[0], os.path.basename(path))  # noqa: PTH119, PTH122
         for called in {stem, name, os.path.splitext(name)[0]}:  # noqa: PTH122
-            found.setdefault(called, []).append(path)
-    return found | {path: [path] for path in paths}
+            found.setdefault(composed(called), []).append(path)
+        whole.setdefault(composed(path), []).append(path)
+    return found | whole | {path: [path] for path in paths}
+
+
+def _named(files: dict[str, list[str]], called: str) -> list[str]:
+    """Return the files that a cell names: as it stands, else composed, without ./ and with / for Windows' \\."""
+    return files.get(called) or files.get(composed(os.path.normpath(called.replace("\\", "/"))), [])

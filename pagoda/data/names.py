@@ -19,6 +19,7 @@ NEEDS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "jpg"),
     **dict.fromkeys((".png", ".apng"), "zlib"),
     **dict.fromkeys((".gif", ".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".pcx", ".qoi"), ""),
+    **dict.fromkeys((".ico", ".icns", ".psd", ".sgi", ".dds"), ""),
     **dict.fromkeys((".tif", ".tiff"), "libtiff"),
     ".webp": "webp",
     **dict.fromkeys((".avif", ".avifs"), "avif"),

@@ -8,7 +8,7 @@ import importlib.util
 import pickle
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,13 @@ STARTS = (b"PK", *(bytes([128, protocol]) for protocol in range(1, 6)))
 class Checkpoint:
     """What was read from the file at `path`: weights by their publisher's names, and what stands before the network.
 
-    `moments` are None where the file does not hold them; `clamps`: pictures are clamped to [0, 1] before them.
+    `moments` are None where the file does not hold them; `clamps`: pictures are clamped to [0, 1] before them. `whole`
+    are the weights with the moments among them, as networks have them that normalise by themselves.
     """
 
     path: Path
     weights: Weights
+    whole: Weights
     moments: Moments | None
     clamps: bool
 
@@ -72,17 +74,17 @@ def read_checkpoint(path: Path, form: str = "auto", trusted: bool = False) -> Ch
     held = next((found[key] if key else found for key in FORMATS[form] if not key or _is_in(key, found)), None)
     held = held.state_dict() if isinstance(held, nn.Module) else held
     held = held if isinstance(held, Mapping) else {}
-    weights = {str(name): value for name, value in held.items() if isinstance(value, Tensor)}  # and no accuracy or such
-    moments = {name: value for name, value in weights.items() if NORMALISERS.search(name)}
-    clamps = any(CLAMPS.search(name) for name in weights)
-    weights = stripped({name: value for name, value in weights.items() if name not in moments})
+    every = {str(name): value for name, value in held.items() if isinstance(value, Tensor)}  # and no accuracy or such
+    moments = {name: value for name, value in every.items() if NORMALISERS.search(name)}
+    clamps = any(CLAMPS.search(name) for name in every)
+    weights = stripped({name: value for name, value in every.items() if name not in moments})
     if not weights or (form == "robustness" and not clamps):
         inside = ", ".join(map(str, list(found)[:8])) if isinstance(found, Mapping) else type(found).__name__
         fault = "holds no weights by their names" if form == "auto" else f"is not of format {form}"
         raise BadInput(f"{path} {fault}: it holds {inside}")
-    if wrong := [name for name, value in weights.items() if not value.isfinite().all()]:
+    if wrong := [name for name, value in (weights | moments).items() if not value.isfinite().all()]:
         raise BadInput(f"{path} holds weights that are not finite numbers: {_listed(wrong)}")
-    return Checkpoint(Path(path), weights, _moments(path, moments), clamps)
+    return Checkpoint(Path(path), weights, stripped(every), _moments(path, moments), clamps)
 
 
 def _is_in(key: str, found: object) -> bool:
@@ -100,7 +102,7 @@ def _read(path: Path, trusted: bool) -> object:
         if start[:2] not in STARTS:
             raise BadInput(f"{path} is no checkpoint of PyTorch's: it begins with {start!r}")
         with torch.serialization.safe_globals(HARMLESS):
-            found = torch.load(path, map_location="cpu", weights_only=not trusted, pickle_module=reader)
+            return torch.load(path, map_location="cpu", weights_only=not trusted, pickle_module=reader)
     except FileNotFoundError:
         raise BadInput(f"no checkpoint at {path}") from None
     except BadInput:
@@ -119,7 +121,6 @@ def _read(path: Path, trusted: bool) -> object:
                 "where it is: torch.save(network.state_dict(), file)"
             ) from None
         raise BadInput(f"{path} is no checkpoint that PyTorch reads: {type(error).__name__}: {said}") from None
-    return found
 
 
 def _numpy() -> list:
@@ -186,8 +187,10 @@ def assemble(
         given, known = (", ".join(names) for names in (order, classes))
         raise BadInput(f"classes are {given}: must be those of the pictures in another order, {known}")
     checkpoint = read_checkpoint(path, form, trusted)
-    normalised = normalisation(checkpoint, channels, **before)
     network = fit(checkpoint, architecture, len(classes), channels)
+    if checkpoint.moments and any(map(NORMALISERS.search, network.state_dict())):  # it normalises by itself
+        checkpoint = replace(checkpoint, moments=((0.0,) * channels, (1.0,) * channels))
+    normalised = normalisation(checkpoint, channels, **before)
     outputs = tuple(map(list(order).index, classes)) if order else ()
     if not denoiser:
         return network, {"architecture": architecture, "outputs": outputs, **normalised}
@@ -222,9 +225,9 @@ def fit_denoiser(checkpoint: Checkpoint | None, architecture: dict, channels: in
 
 def _load(network: nn.Module, checkpoint: Checkpoint, where: str) -> None:
     wanted, weights = network.state_dict(), checkpoint.weights
-    # As they are (factories), by our names, or as those of the one network within (a diffusion model's).
+    # As they are (factories), by our names, as those of the one network within (a diffusion model's), or all.
     given = min(
-        (weights, renamed(weights), {f"network.{name}": value for name, value in weights.items()}),
+        (weights, renamed(weights), {f"network.{name}": value for name, value in weights.items()}, checkpoint.whole),
         key=lambda names: len(set(wanted) ^ set(names)),
     )
     # Files of before 2018 do not count batches.
@@ -277,6 +280,8 @@ def normalisation(
         )
     if {len(chosen[0]), len(chosen[1])} != {channels}:
         raise BadInput(f"mean {chosen[0]} and std {chosen[1]}: the pictures have {channels} channels")
+    if min(chosen[1]) <= 0:
+        raise BadInput(f"{checkpoint.path} holds std {chosen[1]}: must be above 0")
     clamped = checkpoint.clamps if clamp is None else clamp
     prepare = tuple(name for name, wanted in (("clamp", clamped), ("standardise", standardise)) if wanted)
     return {"mean": chosen[0], "std": chosen[1], "prepare": prepare}

@@ -94,6 +94,12 @@ def test_values_are_scaled_by_their_range(values, black_white):
         ({"x_train": COLOURS}, {}, r"holds x_train: train_images, .*; `split: 0\.1` holds"),
         (halves(COLOURS, LABELS, ""), {"split": 0.5}, r"split is 0\.5, but .* has arrays called test"),
         ({"images": COLOURS, "labels": LABELS[:9]}, {"split": 0.2}, "images has 12 entries, labels 9"),
+        ({"images": 3, "labels": LABELS}, {"split": 0.2}, "images has 1 entries, labels 12"),
+        (
+            {"images": COLOURS, "labels": LABELS, "classes": np.array(["cat", "dog", "cat"])},
+            {"split": 0.2},
+            "several classes are called cat$",
+        ),
         ({"images": COLOURS, "labels": LABELS * 0}, {"split": 0.2}, "holds the one class '0': at least 2"),
         ({"images": COLOURS, "labels": LABELS / 2}, {"split": 0.2}, "labels is float64 of shape"),
         ({"images": COLOURS / 255, "labels": LABELS}, {"split": 0.2}, r"picture 0 of all: it holds float64; say which"),
@@ -114,10 +120,20 @@ def test_arrays_that_do_not_fit_are_refused_in_one_line(tmp_path, arrays, settin
 def test_what_is_no_array_is_refused_and_no_object_is_read(tmp_path):
     (tmp_path / "a.npz").write_bytes(b"x")
     np.savez(tmp_path / "b.npz", images=COLOURS, labels=np.array([{}] * 12))
+    np.savez(tmp_path / "whole.npz", images=COLOURS, labels=LABELS)
+    whole = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "torn.npz").write_bytes(whole[:2000])
+    (tmp_path / "wrong.npz").write_bytes(whole[:2000] + bytes(50) + whole[2050:])
+    (tmp_path / "no.npz").touch()
+    np.save(tmp_path / "one.npy", COLOURS)
     (tmp_path / "empty").mkdir()
     for name, said in (
         ("a.npz", "cannot read the arrays"),
         ("b.npz", "cannot read labels"),
+        ("torn.npz", "cannot read the arrays"),
+        ("no.npz", "cannot read the arrays"),
+        ("wrong.npz", "cannot read images of .*Bad CRC"),
+        ("one.npy", "it is one array; an .npz, or a folder"),
         ("empty", "holds no .npy"),
     ):
         with pytest.raises(BadInput, match=said):

@@ -13,6 +13,7 @@ from PIL import Image
 from pagoda.data.batches import batches
 from pagoda.data.dataset import Split
 from pagoda.data.decode import Look, decode
+from pagoda.data.examine import twins
 from pagoda.data.folder import read_folder
 from pagoda.errors import BadInput
 from steps import fetch
@@ -81,6 +82,11 @@ def test_what_is_deeper_than_8_bits_is_scaled_not_cut(tmp_path, name, values, bl
     path = save(values, tmp_path / name, **settings)
     assert (decode(path, Look((16, 16), 1, range=black_white))[0] == RAMP).all()
     assert (decode(path, Look((16, 16), 3, range=black_white)) == RAMP).all()
+
+
+def test_a_deep_picture_whose_zero_is_white_is_no_negative(tmp_path):
+    path = save(DEEP, tmp_path / "x.tif", tiffinfo={262: 0})  # TIFF 6.0, PhotometricInterpretation: WhiteIsZero
+    assert (decode(path, GREY)[0] == 255 - RAMP).all()
 
 
 def test_floats_without_a_range_are_refused_and_it_is_asked_for(tmp_path):
@@ -170,7 +176,7 @@ def test_what_systems_leave_behind_is_no_class_and_no_picture(root):
 
 def test_what_pillow_can_read_is_read_and_the_rest_is_named(root, monkeypatch):
     pixels = np.random.default_rng(1).integers(0, 256, (16, 16, 3), np.uint8)
-    for number, suffix in enumerate((".gif", ".avif", ".jp2", ".JPEG", ".jfif", ".webp", ".tga")):
+    for number, suffix in enumerate((".gif", ".avif", ".jp2", ".JPEG", ".jfif", ".webp", ".tga", ".sgi")):
         Image.fromarray(pixels + np.uint8(number)).save(root / "train" / "a" / f"{number}x{suffix}")
     (root / "train" / "a" / "notes.txt").write_text("x")
     save(pixels, root.parent / "elsewhere" / "linked.png")
@@ -179,7 +185,7 @@ def test_what_pillow_can_read_is_read_and_the_rest_is_named(root, monkeypatch):
     monkeypatch.setattr("pagoda.data.names.importlib.util.find_spec", lambda name: None)
     (root / "train" / "b" / "phone.heic").write_bytes(b"x")
     described, train, _ = fetched(root)
-    assert len(train) == 4 + 7 + 1
+    assert len(train) == 4 + 8 + 1
     notes = "\n".join(described.notes)
     assert "left out 1, files .txt, which is no picture's: " in notes and "notes.txt" in notes
     assert "left out 1, files .heic, which need pillow_heif (pip install pillow-heif): " in notes
@@ -205,6 +211,9 @@ def test_every_bad_file_is_named_up_to_20(root):
     for name in ("train/a/0.png", "test/b/0.png"):  # whole heads, torn pixels
         (root / name).write_bytes((root / name).read_bytes()[:400])
     with pytest.raises(BadInput, match=r"train/a/0\.png: .*; .*test/b/0\.png: "):
+        fetched(root)
+    save(RAMP.astype(np.uint8), root / "train/a/0.png", exif=b"Exif\0\0II*\0")  # half a head
+    with pytest.raises(BadInput, match=r"cannot read the picture .*train/a/0\.png: "):
         fetched(root)
 
 
@@ -294,6 +303,29 @@ def test_a_table_says_the_labels_of_a_flat_folder(tmp_path):
         fetched(tmp_path / "pictures", labels="labels.csv", split=0.2)
 
 
+def test_tables_are_read_as_people_write_them(tmp_path):
+    decomposed, picture = unicodedata.normalize("NFD", "é"), np.zeros((16, 16), np.uint8)
+    files = [save(picture + k, tmp_path / "pictures" / "all" / f"{decomposed}{k}.png") for k in range(6)]
+    table = tmp_path / "pictures" / "labels.csv"
+    for head, row in (
+        ("\ufeffFile;Breed\r\n", "é{};{}"),
+        ("file\tbreed\n", "./all/é{}.png\t{}"),
+        (",file,breed\n", "7,all\\é{}.png,{}"),
+        ("", "all/é{}.png,{}"),
+    ):
+        rows = "\n".join(row.format(k, "cat" if k % 2 else "dog") for k in range(6))
+        table.write_text(head + rows, encoding="utf-8", newline="")
+        found = read_folder(tmp_path / "pictures", "labels.csv", 0.2)
+        assert found.classes == ("cat", "dog")
+        assert found.files["all"] == [(f"all/{file.name}", 1 - k % 2) for k, file in enumerate(files)]
+    table.write_text("all/gone.png,cat\n" + rows)  # no names of columns
+    with pytest.raises(BadInput, match=r"line 1, 'all/gone\.png cat', names 0 files"):
+        read_folder(tmp_path / "pictures", "labels.csv", 0.2)
+    table.write_text("file,cat,dog\n" + "\n".join(f"é{k},{k % 2},{1 - k % 2}" for k in range(6)))
+    with pytest.raises(BadInput, match="columns file, cat, dog: call the one that has the classes label"):
+        read_folder(tmp_path / "pictures", "labels.csv", 0.2)
+
+
 def test_a_picture_in_train_and_test_or_under_two_labels_is_warned_of(root):
     (root / "test" / "a" / "1.png").write_bytes((root / "train" / "a" / "1.png").read_bytes())
     (root / "train" / "b" / "copy.png").write_bytes((root / "train" / "a" / "0.png").read_bytes())
@@ -303,6 +335,8 @@ def test_a_picture_in_train_and_test_or_under_two_labels_is_warned_of(root):
     assert "1 pictures stand under two labels: " in notes
     with pytest.raises(BadInput, match="1 pictures stand in train and in test.*; 1 pictures stand under two labels"):
         fetched(root, strict=True)
+    (line,) = twins(("train", k % 2, b"", f"{k}.png") for k in range(1000))  # of a blank page, say
+    assert "under two labels: 0.png = 1.png" in line and line.endswith("19.png … (1,000 in all)")
 
 
 def test_one_class_is_refused(root):

@@ -175,6 +175,46 @@ def test_torchvisions_and_timms_networks_by_name(tmp_path, architecture, size):
             torch.testing.assert_close(found(x), network((x - 0.5) / 0.25))
 
 
+OWN = """
+import torch
+
+
+class Own(torch.nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, 3, 1, 1))
+        self.register_buffer("std", torch.ones(1, 3, 1, 1))
+        self.head = torch.nn.Linear(3 * 64, classes)
+
+    def forward(self, x):
+        return self.head(((x - self.mean) / self.std).flatten(1))
+
+
+def own(classes, channels):
+    return Own(classes)
+"""
+
+
+def test_a_network_that_normalises_by_itself_has_its_moments_and_they_must_be_numbers(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "normalises.py").write_text(OWN)
+    asked = {"architecture": {"factory": "normalises:own"}, "classes": 7}
+    network = build_seeded(0, asked["architecture"], 7, 3)
+    network.mean += 0.3
+    network.std *= 0.4
+    torch.save(nn.DataParallel(network).state_dict(), tmp_path / "c.pt")
+    with torch.no_grad():
+        torch.testing.assert_close(pagoda.import_checkpoint(tmp_path / "c.pt", **asked)(NOISY), network(NOISY))
+    for name, value, said in (
+        ("mean", float("nan"), "not finite numbers: mean"),
+        ("std", 0.0, r"std \(0\.0, .*: must be above 0"),
+    ):
+        outside = {"mean": torch.zeros(3), "std": torch.ones(3)} | {name: torch.full((3,), value)}
+        torch.save(build(WIDE, 10, 3).state_dict() | outside, tmp_path / "c.pt")
+        with pytest.raises(BadInput, match=said):
+            pagoda.import_checkpoint(tmp_path / "c.pt", architecture=WIDE, classes=10)
+
+
 def test_each_picture_may_be_standardised_by_itself(tmp_path):
     network = alive(build_seeded(0, WIDE, 10, 3))
     torch.save(as_published(network, **TRADES), tmp_path / "c.pt")

@@ -1,6 +1,6 @@
 # Figures, one rule a design; {format} is png, pdf or svg.
 
-for kind, montage in MONTAGES.items():
+for number, (kind, montage) in enumerate(MONTAGES.items(), start=1):
 
     rule:
         name:
@@ -12,8 +12,9 @@ for kind, montage in MONTAGES.items():
             report(
                 f"results/{{experiment}}/montage/{montage.path}.{{format}}",
                 caption=f"../report/montage_{kind}.rst",
-                category="Montages",
-                labels={"experiment": "{experiment}"} | montage.labels | {"format": "{format}"},
+                category="1 Pictures",
+                subcategory="{experiment}",
+                labels={"figure": f"{number:02} {montage.title}"} | montage.labels | {"format": "{format}"},
             ),
         log:
             f"results/{{experiment}}/logs/montage/{montage.path}.{{format}}.log",
@@ -38,8 +39,9 @@ rule gradients:
         report(
             "results/{experiment}/gradients.{format}",
             caption="../report/gradients.rst",
-            category="Curves",
-            labels={"experiment": "{experiment}", "figure": "gradients and their spectra", "format": "{format}"},
+            category="2 Curves",
+            subcategory="{experiment}",
+            labels={"figure": "4 gradients, and their power by frequency", "format": "{format}"},
         ),
     log:
         "results/{experiment}/logs/gradients.{format}.log",
@@ -62,8 +64,9 @@ rule measures:
         report(
             "results/{experiment}/measures.{format}",
             caption="../report/measures.rst",
-            category="Curves",
-            labels={"experiment": "{experiment}", "figure": "certified accuracy and alignment", "format": "{format}"},
+            category="2 Curves",
+            subcategory="{experiment}",
+            labels={"figure": "1 certified accuracy beside each measure of alignment", "format": "{format}"},
         ),
     log:
         "results/{experiment}/logs/measures.{format}.log",
@@ -90,8 +93,9 @@ rule property:
         figure=report(
             "results/{experiment}/property.png",
             caption="../report/property.rst",
-            category="Curves",
-            labels={"experiment": "{experiment}", "figure": "alignment against certified accuracy", "format": "png"},
+            category="2 Curves",
+            subcategory="{experiment}",
+            labels={"figure": "3 alignment against certified accuracy, a point a model", "format": "png"},
         ),
         table="results/{experiment}/property.csv",
         correlations="results/{experiment}/property.correlations.csv",

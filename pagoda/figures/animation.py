@@ -14,7 +14,7 @@ from pagoda.errors import BadInput
 from pagoda.figures.captions import P, at, made_by
 from pagoda.figures.designs import from_the_same, same, tabulate
 from pagoda.figures.grid import Row, draw_grid, pixels_of
-from pagoda.figures.style import view_colour
+from pagoda.figures.looks import name_of, view_colour
 
 SOURCES = 6  # how many sources are shown at most
 FIRST, BETWEEN, LAST = 800, 250, 2500  # how long frames are shown, milliseconds
@@ -46,7 +46,7 @@ def frame(ascents: list[Ascent], number: int) -> np.ndarray:
         notes = [f"{p_after(ascent, done)[k]:.2f}" for k in shown]
         pictures = [ascent.frames[number, k] / 255 for k in shown]
         view = ascent.settings.view
-        rows.append(Row(view.label, pictures, notes, colour=view_colour(view.model, view.sigma)))
+        rows.append(Row(name_of(view), pictures, notes, colour=view_colour(view.model, view.sigma)))
     text = (
         f"Below each picture: the model's own {P}; at the start and the end from fresh draws, between from the "
         f"step's. {made_by(ascents)}"

@@ -23,7 +23,7 @@ from pagoda.data.views import View
 from pagoda.errors import BadInput
 from pagoda.figures.captions import P, about_notes, at, made_by
 from pagoda.figures.grid import GAP, Row
-from pagoda.figures.style import view_colour
+from pagoda.figures.looks import name_of, view_colour
 
 BLOCKS = 3  # how many sources the headline and the eps montage show
 SOURCES = 8  # how many sources the class montage shows at most
@@ -81,7 +81,7 @@ def by_target(ascents: list[Ascent], verdicts: Rows, blocks: int) -> Montage:
             *((a.source[k], _label(a, k)) for a, k in zip(sources, places, strict=True)), strict=True
         )
         rows.append(Row("source", list(pictures), list(labels), space=4 * GAP if rows else 0))
-        rows += [_ends(view.label, list(zip(line, places, strict=True)), verdicts) for view, line in lines.items()]
+        rows += [_ends(name_of(view), list(zip(line, places, strict=True)), verdicts) for view, line in lines.items()]
     return Montage(rows, columns, f"Ascent towards each class, {at(ascents[0])}", _text(ascents, verdicts))
 
 
@@ -95,7 +95,7 @@ def by_source(ascents: list[Ascent], verdicts: Rows) -> Montage:
     before = None
     for ascent in ascents:
         view = ascent.settings.view
-        label = f"{view.label}, ε = {ascent.settings.epsilon:g}"
+        label = f"{name_of(view)}, ε = {ascent.settings.epsilon:g}"
         rows.append(_ends(label, [(ascent, k) for k in shown], verdicts, space=0 if view == before else 2 * GAP))
         before = view
     columns = [f"image #{first.index[k]}" for k in shown]
@@ -154,7 +154,7 @@ def ablation(ascents: list[Ascent], verdicts: Rows) -> Montage:
         for view, line in lines.items():
             if not rows:
                 rows.append(Row("source", [a.source[0] for a in line], [_label(a, 0) for a in line]))
-            rows.append(_ends(f"{view.label}: {SCORES[score]}", [(a, 0) for a in line], {}))
+            rows.append(_ends(f"{name_of(view)}: {SCORES[score]}", [(a, 0) for a in line], {}))
     text = (
         f"{about_notes(ascents, False)} Where −log {P} of the own class ascends, it is that class's. {made_by(ascents)}"
     )
@@ -169,7 +169,7 @@ def synthesis(ascents: list[Ascent], verdicts: Rows) -> Montage:
     lines, columns = tabulate(ascents, "target", "classes")
     rows = []
     for view, line in lines.items():
-        ends = _ends(view.label, [(a, 0) for a in line], verdicts)
+        ends = _ends(name_of(view), [(a, 0) for a in line], verdicts)
         starts = Row(view.start, [a.source[0] for a in line], colour=ends.colour, space=3 * GAP if rows else 0)
         rows += [starts, ends]
     return Montage(rows, columns, f"Each class from no picture, {at(ascents[0])}", _text(ascents, verdicts))
@@ -235,7 +235,7 @@ def _verdict(verdicts: Rows, ascent: Ascent, k: int) -> str:
 
 def _from_source(line: list[Ascent], verdicts: Rows, space: int = 0) -> Row:
     """Return the row of a view: the first source, then the ends of its ascents."""
-    ends = _ends(line[0].settings.view.label, [(a, 0) for a in line], verdicts, space)
+    ends = _ends(name_of(line[0].settings.view), [(a, 0) for a in line], verdicts, space)
     pictures, left = [line[0].source[0], *ends.pictures], [_label(line[0], 0), *ends.left]
     return replace(ends, pictures=pictures, left=left, right=ends.right and ["", *ends.right])
 

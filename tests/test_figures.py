@@ -22,10 +22,12 @@ from pagoda.errors import BadInput
 from pagoda.figures import animation as films
 from pagoda.figures import panels
 from pagoda.figures.designs import DESIGNS
-from pagoda.figures.gradients import PANEL, caption, draw_gradients, picture, read_gradients
+from pagoda.figures.gradients import PANEL, caption, draw_gradients, read_gradients
 from pagoda.figures.grid import _headings, enlarged, scale_of
 from pagoda.figures.looks import name_of, view_colour, view_marker, view_name
+from pagoda.figures.signed import spread
 from pagoda.figures.text import shortened, width_of, wrapped
+from pagoda.figures.together import p_after
 from pagoda.options.check import check_config
 from steps import gradients, measures, montage
 from tests.conftest import ROOT
@@ -43,20 +45,22 @@ def test_an_animation_holds_every_frame_pixel_by_pixel(tmp_path):
     montage.run(montage.Config(kind="animation", ascents=paths, out=tmp_path / "a.png"))
     ascents, scale = [read_ascent(path) for path in paths], scale_of(SIDE, films.SOURCES, 2)
     with Image.open(tmp_path / "a.png") as film:
-        assert (film.n_frames, film.info["loop"], film.mode) == (3, 0, "RGB")
+        assert (film.n_frames, film.info["loop"], film.mode) == (4, 0, "RGB") and film.default_image
+        still = np.asarray(film.convert("RGB"))  # what is shown where nothing moves: the end
         shown = []
         for number in range(3):
-            film.seek(number)
+            film.seek(number + 1)
             canvas = np.asarray(film.convert("RGB"))
             shown.append(film.info["duration"])
             assert_table(
                 [[place(canvas, a.frames[number, k] / 255, scale) for k in range(films.SOURCES)] for a in ascents]
             )
+    assert (still == canvas).all()
     assert shown == [films.FIRST, films.BETWEEN, films.LAST] and shown[-1] > shown[1]
     first = (tmp_path / "a.png").read_bytes()
     montage.run(montage.Config(kind="animation", ascents=paths, out=tmp_path / "a.png"))
     assert (tmp_path / "a.png").read_bytes() == first
-    assert [films.p_after(ascents[0], done)[0] for done in (0, 15, 30)] == [
+    assert [p_after(ascents[0], done)[0] for done in (0, 15, 30)] == [
         ascents[0].p_before[0], ascents[0].p_path[15, 0], ascents[0].p_after[0]
     ]  # fmt: skip
 
@@ -119,7 +123,7 @@ def test_gradients_are_drawn_at_three_deviations_beside_their_spectra(kept, tmp_
 
 
 def test_a_gradient_that_is_zero_is_mid_grey_and_other_images_are_refused(kept, tmp_path):
-    assert (picture(np.zeros((1, 4, 4))) == 0.5).all()
+    assert (spread(np.zeros((1, 4, 4))) == 0.5).all()
     one, other = map(read_gradients, kept)
     with pytest.raises(BadInput, match="of other images"):
         draw_gradients([one, replace(other, image=other.image / 2)])

@@ -19,7 +19,7 @@ NAMES = {
     "catrs": "CAT-RS",
     "pag": "gradients drawn to class means",
     "gradnorm": "gradient norm penalised",
-    "bayes": "Bayes, a Gaussian a class",
+    "bayes": "Gaussian classes (Bayes)",
 }
 """By training objective: how its models were trained."""
 COLOURS = {

@@ -50,14 +50,14 @@ def draw_panels(rows: pd.DataFrame, certified: pd.DataFrame | None, epsilon: flo
         _draw_certified(figure.add_subplot(outer[0]), certified)
     panels = outer[-1].subgridspec(down, ACROSS).subplots(sharey=True, squeeze=False).flat
     for number, (measure, axes) in enumerate(zip(MEASURES, panels, strict=False)):
-        _draw_measure(axes, rows, measure)
+        _draw_measure(axes, rows, measure, "center" if number % ACROSS < ACROSS - 1 else "right")
         axes.tick_params(axis="y", length=0, labelleft=number % ACROSS == 0)
     for axes in panels:  # those left over
         axes.set_axis_off()
     return figure
 
 
-def _draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
+def _draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure, side: str) -> None:
     """Draw a measure of each view, from top to bottom: a dot at its value, a bar over its interval if it has one."""
     name = measure.column
     if measure.reference is not None:
@@ -71,7 +71,7 @@ def _draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
         axes.plot([row[name]], [y], view_marker(row.model), color=colour, mfc=colour if known else "white", zorder=3)
     axes.set(ylim=(len(rows) - 0.4, -0.6), yticks=range(len(rows)))
     axes.set_yticklabels(["\n".join(wrapped(row.view, SIZES["note"], 240)) for row in rows.itertuples()], **PLAIN)
-    axes.set_title(measure.title, fontsize=SIZES["note"])
+    axes.set_title(measure.title, fontsize=SIZES["note"], loc=side)
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
     axes.margins(x=0.12)

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 """What the formats would else say that is not the same each time."""
+ABOUT = {"png": "Description", "pdf": "Subject", "svg": "Description"}  # where they keep a caption
 DPI = 200
 TEXT_WIDTH = 7.0  # inches
 SIZES = {"title": 10, "label": 8, "note": 7}  # points
@@ -50,8 +51,10 @@ plt.rcParams |= {
 }
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path, caption: str = "") -> None:
     """Write `figure` to `path`, whole or not at all; the same figure gives the same bytes. Closes it.
+
+    `caption` goes into the file, for those who come upon it alone.
 
     Raises BadInput where the suffix of `path` is none of METADATA, or the file cannot be written.
     """
@@ -62,7 +65,9 @@ def save_figure(figure: Figure, path: Path) -> None:
     buffer = io.BytesIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", "Glyph .* missing")
-        figure.savefig(buffer, format=kind, dpi=DPI, metadata=METADATA[kind])
+        figure.savefig(
+            buffer, format=kind, dpi=DPI, metadata=METADATA[kind] | ({ABOUT[kind]: caption} if caption else {})
+        )
     plt.close(figure)
     if missing := [warning.message for warning in caught if "Glyph" in str(warning.message)]:
         logger.warning("%s: no font here has all the letters: %s", path, missing[0])

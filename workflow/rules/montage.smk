@@ -1,4 +1,9 @@
-# Figures, one rule a design; {format} is png, pdf or svg.
+# Figures, one rule a design; {format} is png, pdf or svg. Their captions alone; {text} is md, tex or txt.
+
+MONTAGE = (
+    "python -m steps.montage --kind {params.kind} --ascents {params.ascents} --measures {input.measures:q}"
+    " --gradients {input.gradients:q} --out {output:q} --code {params.code} --log {log:q}"
+)
 
 for number, (kind, montage) in enumerate(MONTAGES.items(), start=1):
 
@@ -8,6 +13,7 @@ for number, (kind, montage) in enumerate(MONTAGES.items(), start=1):
         input:
             ascents=montage.ascents,
             measures=lambda wildcards, montage=montage: alignments(wildcards, "csv", montage.judged(wildcards)),
+            gradients=montage.gradients,
         output:
             report(
                 f"results/{{experiment}}/montage/{montage.path}.{{format}}",
@@ -28,8 +34,32 @@ for number, (kind, montage) in enumerate(MONTAGES.items(), start=1):
             ascents=lambda wildcards, input: listed(input.ascents),
             code=fingerprint("steps.montage"),
         shell:
-            "python -m steps.montage --kind {params.kind} --ascents {params.ascents} --measures {input.measures:q}"
-            " --out {output:q} --code {params.code} --log {log:q}"
+            MONTAGE
+
+    if kind != "animation":
+
+        rule:
+            name:
+                f"caption_{kind}"
+            input:
+                ascents=montage.ascents,
+                measures=lambda wildcards, montage=montage: alignments(wildcards, "csv", montage.judged(wildcards)),
+                gradients=montage.gradients,
+            output:
+                f"results/{{experiment}}/montage/{montage.path}.{{text}}",
+            log:
+                f"results/{{experiment}}/logs/montage/{montage.path}.{{text}}.log",
+            conda:
+                "../../envs/torch.yaml"
+            resources:
+                mem_mb=growing(2000),
+                runtime=15,
+            params:
+                kind=kind,
+                ascents=lambda wildcards, input: listed(input.ascents),
+                code=fingerprint("steps.montage"),
+            shell:
+                MONTAGE
 
 
 rule gradients:

@@ -188,12 +188,8 @@ def test_an_experiment_says_only_what_is_its_own_as_the_readme_shows():
     (shown,) = re.findall(r"```yaml\n(experiments:\n  pets:.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert shown.count("\n") == 5
     pets = check_config(CONFIG | {"run": []} | yaml.safe_load(shown))["pets"]
-    assert (
-        pets.dataset.size == (64, 64)
-        and len(pets.models) == 7
-        and len(pets.views) == 11
-        and pets.headline_epsilon == 20
-    )
+    assert pets.dataset.size == (64, 64) and pets.headline_epsilon == 20
+    assert len(pets.models) == 7 and len(pets.views) == 11
     assert faults({"experiments": yaml.safe_load(shown)["experiments"]}) == [
         f"config.experiments.pets.{section} is missing" for section in ("architecture", "models", "ascend.views")
     ]

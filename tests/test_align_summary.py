@@ -133,7 +133,7 @@ def test_weak_judges_and_too_few_draws_and_few_images_decide_nothing(tmp_path):
     standard = write_view(tmp_path / "standard.csv", "standard", 0.0, values(0.3, 0.1), accuracy=0.15)
     better = write_view(tmp_path / "gaussian.csv", "gaussian", 0.5, values(0.6, 0.12), agreement=0.3)
     _, page = summarise(tmp_path, standard, better)
-    said = "is not decided (N is too small for gaussian-0.5, smoothed with σ = 0.5; smoothed − standard = +0.300"
+    said = "is not decided (N is too small for trained under noise σ = 0.5, smoothed; smoothed − standard = +0.300"
     assert said in sentence(page, "Contrastive cosine") and said in sentence(page, "Saliency cosine")
     assert "is not decided (judge random patches is below twice chance;" in sentence(page, "Judge gain, random patches")
     assert "does not hold" in sentence(page, "High-frequency fraction")
@@ -154,7 +154,7 @@ def test_controls_change_one_thing_at_a_time(tmp_path):
     _, page = summarise(tmp_path, *files)
     rows = [line for line in page.partition("## Controls")[2].splitlines() if line.startswith("| contrastive")]
     assert [cell.split(" ")[1] for cell in rows[0].split("|")[2:5]] == ["+0.400", "+0.100", "+0.200"]
-    assert "standard, smoothed with σ = 0.5 → gaussian-0.5, smoothed with σ = 0.5" in page
+    assert "standard, smoothed with σ = 0.5 → trained under noise σ = 0.5, smoothed" in page
 
 
 def test_what_is_missing_or_foreign_is_named(tmp_path):

@@ -22,10 +22,12 @@ from pagoda.errors import BadInput
 from pagoda.figures import animation as films
 from pagoda.figures import panels
 from pagoda.figures.designs import DESIGNS
-from pagoda.figures.gradients import PANEL, caption, draw_gradients, picture, read_gradients
+from pagoda.figures.gradients import PANEL, caption, draw_gradients, read_gradients
 from pagoda.figures.grid import _headings, enlarged, scale_of
-from pagoda.figures.style import view_colour
+from pagoda.figures.looks import name_of, view_colour, view_marker, view_name
+from pagoda.figures.signed import spread
 from pagoda.figures.text import shortened, width_of, wrapped
+from pagoda.figures.together import p_after
 from pagoda.options.check import check_config
 from steps import gradients, measures, montage
 from tests.conftest import ROOT
@@ -43,20 +45,22 @@ def test_an_animation_holds_every_frame_pixel_by_pixel(tmp_path):
     montage.run(montage.Config(kind="animation", ascents=paths, out=tmp_path / "a.png"))
     ascents, scale = [read_ascent(path) for path in paths], scale_of(SIDE, films.SOURCES, 2)
     with Image.open(tmp_path / "a.png") as film:
-        assert (film.n_frames, film.info["loop"], film.mode) == (3, 0, "RGB")
+        assert (film.n_frames, film.info["loop"], film.mode) == (4, 0, "RGB") and film.default_image
+        still = np.asarray(film.convert("RGB"))  # what is shown where nothing moves: the end
         shown = []
         for number in range(3):
-            film.seek(number)
+            film.seek(number + 1)
             canvas = np.asarray(film.convert("RGB"))
             shown.append(film.info["duration"])
             assert_table(
                 [[place(canvas, a.frames[number, k] / 255, scale) for k in range(films.SOURCES)] for a in ascents]
             )
+    assert (still == canvas).all()
     assert shown == [films.FIRST, films.BETWEEN, films.LAST] and shown[-1] > shown[1]
     first = (tmp_path / "a.png").read_bytes()
     montage.run(montage.Config(kind="animation", ascents=paths, out=tmp_path / "a.png"))
     assert (tmp_path / "a.png").read_bytes() == first
-    assert [films.p_after(ascents[0], done)[0] for done in (0, 15, 30)] == [
+    assert [p_after(ascents[0], done)[0] for done in (0, 15, 30)] == [
         ascents[0].p_before[0], ascents[0].p_path[15, 0], ascents[0].p_after[0]
     ]  # fmt: skip
 
@@ -111,7 +115,7 @@ def test_gradients_are_drawn_at_three_deviations_beside_their_spectra(kept, tmp_
         assert_table([[place(canvas, picture, scale_of(8, 3, 3, beside=PANEL)) for picture in row] for row in rows])
     axes = draw_gradients(views).figure.axes[1]
     for view in views:
-        (line,) = (line for line in axes.lines if line.get_label() == view.facts["view"])
+        (line,) = (line for line in axes.lines if line.get_label() == view.name)
         assert np.allclose(line.get_xydata(), np.column_stack([view.frequency, view.spectrum]))
     white = next(line for line in axes.lines if line.get_linestyle() == "--")
     assert set(white.get_ydata()) == {1} and axes.get_yscale() == "log"
@@ -119,7 +123,7 @@ def test_gradients_are_drawn_at_three_deviations_beside_their_spectra(kept, tmp_
 
 
 def test_a_gradient_that_is_zero_is_mid_grey_and_other_images_are_refused(kept, tmp_path):
-    assert (picture(np.zeros((1, 4, 4))) == 0.5).all()
+    assert (spread(np.zeros((1, 4, 4))) == 0.5).all()
     one, other = map(read_gradients, kept)
     with pytest.raises(BadInput, match="of other images"):
         draw_gradients([one, replace(other, image=other.image / 2)])
@@ -233,20 +237,34 @@ SIGHT = {
 }
 
 
+EXPERIMENTS = check_config(yaml.safe_load((ROOT / "config.yaml").read_text()))
+
+
 @pytest.mark.parametrize("sight", SIGHT)
-def test_the_colours_of_views_can_be_told_apart(sight):
+def test_views_can_be_told_apart_by_colour_or_marker(sight):
     def lab(view) -> np.ndarray:
-        encoded = np.array(colors.to_rgb(view_colour(*view)))
+        encoded = np.array(colors.to_rgb(view_colour(view.model, view.sigma)))
         linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
         seen = np.clip(SIGHT[sight] @ linear, 0, 1)
         xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]] @ seen / [0.9505, 1, 1.089]
         x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
         return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
-    certified = [("gaussian-0.25", 0.25), ("gaussian-0.5", 0.5), ("gaussian-1", 1), ("smoothadv-0.5", 0.5)]
-    certified += [("standard", 0.25), ("adversarial-1", 0.25)]
-    for views in (SIX, certified):
-        assert min(np.linalg.norm(lab(a) - lab(b)) for a, b in itertools.combinations(views, 2)) > 10
+    for experiment in EXPERIMENTS.values():
+        for views in ([view for view in experiment.views if view.start == "images"], experiment.certified):
+            for one, other in itertools.combinations(views, 2):
+                apart = np.linalg.norm(lab(one) - lab(other))
+                assert apart > 10 or view_marker(one.model) != view_marker(other.model), (one, other)
+
+
+def test_views_have_one_name_each_that_says_how_they_were_trained():
+    assert view_name("gaussian-0.5", 0.5) == "trained under noise σ = 0.5, smoothed"
+    assert view_name("standard", 0.25, "seeds") == "standard, smoothed with σ = 0.25, from seeds"
+    assert view_name("adversarial-1-resnet-seed2", 0) == "adversarially trained ε = 1 (resnet-seed2), unsmoothed"
+    assert view_name("pag-mine", 0) == "gradients drawn to class means (mine), unsmoothed"
+    for experiment in EXPERIMENTS.values():
+        views = set(experiment.views) | set(experiment.certified)
+        assert len({name_of(view) for view in views}) == len(views)
 
 
 def test_text_fits_its_width():
@@ -277,13 +295,12 @@ CAPTIONS = sorted(path for path in REPORT.glob("*.rst"))
 @pytest.mark.parametrize("experiment", ["digits", "cifar10"])
 @pytest.mark.parametrize("path", CAPTIONS, ids=lambda path: path.stem)
 def test_captions_of_the_report_render_and_say_what_decides(path, experiment):
-    experiments = check_config(yaml.safe_load((ROOT / "config.yaml").read_text()))
-    ascend = experiments[experiment].ascend
+    ascend = EXPERIMENTS[experiment].ascend
     odd = "a *b* `c` |d| e_ \\f <script> $x$ 名前 :: {r/s} 9%"
     wildcards = SimpleNamespace(experiment=experiment, target=class_in_path(odd), eps="4")
     environment = Environment(trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     text = environment.from_string(path.read_text()).render(
-        snakemake=SimpleNamespace(config={"experiments": experiments}, wildcards=wildcards)
+        snakemake=SimpleNamespace(config={"experiments": EXPERIMENTS}, wildcards=wildcards)
     )
     body = publish_parts(text, writer="html5", settings_overrides={"halt_level": 2, "report_level": 2})["html_body"]
     words = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", body))
@@ -302,4 +319,4 @@ def test_every_output_of_the_report_has_a_caption_and_a_category():
     named |= set(re.findall(r'caption=f?"\.\./report/(\w+)\.rst"', rules)) - {"montage_"}
     assert {f"montage_{kind}" for kind in DESIGNS} < named
     assert named | {"workflow"} == {path.stem for path in CAPTIONS}
-    assert set(re.findall(r'category="(\w+)"', rules)) == {"Montages", "Curves", "Tables", "Page"}
+    assert set(re.findall(r'\bcategory="([^"]+)"', rules)) == {"1 Pictures", "2 Curves", "3 Tables", "4 Page"}

@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import stats
 
 from pagoda.data.alignments import read_rows
 from pagoda.data.ascents import Ascent, Settings, read_ascent, write_ascent
 from pagoda.errors import BadInput
 from pagoda.figures import designs
 from pagoda.figures.grid import enlarged, scale_of
+from pagoda.figures.looks import name_of
+from pagoda.figures.signed import signed
 from steps import ascend, montage
 
 SIDE, SOURCES, FRAMES = 6, 10, 3
@@ -169,44 +172,89 @@ def test_a_picture_without_a_verdict_is_named(table, write, tmp_path):
         read_rows((path,), designs.AFTER)
 
 
-def test_the_ladder_rises_and_amplifies_the_change(write, tmp_path):
+def test_the_ladder_rises_and_shows_the_change_on_one_signed_scale(write, tmp_path):
     ascents = [invented(k, epsilon=e, **view) for k, (view, e) in enumerate(itertools.product(VIEWS, (4.0, 2.0)))]
     made = montage.run(montage.Config(kind="ladder", ascents=write(ascents), out=tmp_path / "m.png"))
     canvas, scale = drawn(tmp_path / "m.png"), scale_of(SIDE, 3, 4)
-    rows = []
-    for high, low in (ascents[:2], ascents[2:]):
-        rows.append([low.source[0], low.end[0], high.end[0]])
-        change = [np.clip(0.5 + 5 * (a.end[0].astype(float) - a.source[0]), 0, 1) for a in (low, high)]
-        rows.append([np.full_like(change[0], 0.5), *change])
-        assert change[0].min() == 0 and change[0].max() == 1
-    found = [[place(canvas, picture, scale) for picture in row[1:]] for row in rows]
-    assert_table(found)
-    assert (canvas[found[1][0][0] + 5, found[1][0][1] - 20] == 128).all()  # left of the change: none, at the source
+    changes = [a.end[0, 0].astype(float) - a.source[0, 0] for a in ascents]
+    reach = np.percentile(np.abs(changes), 99)
+    assert [end.strip("+−") for end in made.key.ends] == [f"{reach:.2g}", "0", f"{reach:.2g}"]
+    shown = [row.pictures[column] for row in made.rows[1::2] for column in (2, 1)]  # as the ascents stand above
+    for change, picture in zip(changes, shown, strict=True):
+        red, _, blue = picture
+        assert ((red > blue)[change > 0.02 * reach]).all() and ((blue > red)[change < -0.02 * reach]).all()
+    # ColorBrewer's RdBu: its ends and its middle.
+    ends = signed(np.array([[[-1.0, 0.0, 1.0]]]), 1)[:, 0].T
+    assert np.allclose(255 * ends, [[5, 48, 97], [247, 247, 247], [103, 0, 31]], atol=1.5)
+    rows = [[low.source[0], low.end[0], high.end[0]] for high, low in (ascents[:2], ascents[2:])]
+    assert_table([[place(canvas, picture, scale) for picture in row[1:]] for row in rows])
     assert made.columns == ["source", "ε = 2, RMS 0.33", "ε = 4, RMS 0.67"]
     assert made.rows[0].left == ["0", f"{ascents[1].p_after[0]:.2f}", f"{ascents[0].p_after[0]:.2f}"]
     assert made.rows[1].left == ["", *(f"‖δ‖ {a.norm[0]:.2f}" for a in (ascents[1], ascents[0]))]
 
 
-def test_the_sweep_has_sigmas_as_rows_and_draws_as_columns(write, tmp_path):
+def test_the_steps_of_an_animation_stand_beside_each_other(write, tmp_path):
+    ascents = [invented(k, **view) for k, view in enumerate(VIEWS)]
+    made = montage.run(montage.Config(kind="steps", ascents=write(ascents), out=tmp_path / "m.png"))
+    canvas, scale = drawn(tmp_path / "m.png"), scale_of(SIDE, 3, 2)
+    assert_table([[place(canvas, a.frames[k, 0] / 255, scale) for k in range(3)] for a in ascents])
+    assert made.columns == ["step 0", "step 15", "step 30"]
+    assert made.rows[0].left == [f"{a:.2f}" for a in (ascents[0].p_before[0], ascents[0].p_path[15, 0],
+                                                      ascents[0].p_after[0])]  # fmt: skip
+
+
+def test_the_sweep_has_sigmas_as_rows_and_draws_as_columns_and_gradients_below(write, tmp_path):
     grid = [(sigma, n) for sigma in (0.25, 1.0) for n in (1, 4, 16)]
     ascents = [invented(k, model=f"gaussian-{s:g}", sigma=s, draws=n) for k, (s, n) in enumerate(grid)]
-    made = montage.run(montage.Config(kind="sweep", ascents=write(ascents), out=tmp_path / "m.png"))
-    canvas, scale = drawn(tmp_path / "m.png"), scale_of(SIDE, 4, 2)
-    assert_table([[place(canvas, a.end[0], scale) for a in row] for row in (ascents[:3], ascents[3:])])
+    gradients = np.random.default_rng(1).normal(0, 7, (2, 3, 1, SIDE, SIDE))
+    paths = tuple(tmp_path / f"g{k}.npz" for k in range(2))
+    for path, gradient in zip(paths, gradients, strict=True):
+        np.savez(path, gradient=gradient, draws=[1, 4, 16])
+    config = montage.Config(kind="sweep", ascents=write(ascents), out=tmp_path / "m.png", gradients=paths)
+    made = montage.run(config)
+    canvas, scale = drawn(tmp_path / "m.png"), scale_of(SIDE, 4, 4)
+    slopes = [[np.clip(0.5 + one / (6 * one.std()), 0, 1) for one in some] for some in gradients]
+    rows = [[a.end[0] for a in ascents[:3]], slopes[0], [a.end[0] for a in ascents[3:]], slopes[1]]
+    assert_table([[place(canvas, picture, scale) for picture in row] for row in rows])
     assert made.columns == ["source", "N = 1", "N = 4", "N = 16"]
-    assert made.rows[1].right == ["", *(f"cos {a.split_half[0]:.2f}" for a in ascents[3:])]
+    values = ascents[3].split_half
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    bracket = f"[{values.mean() - half:.2f}, {values.mean() + half:.2f}]".replace("0.", ".")
+    assert (made.rows[3].left[1], made.rows[3].right[1]) == (f"{values.mean():.2f}".lstrip("0"), bracket)
+    with pytest.raises(BadInput, match="gradients of 1 models do not go with 2 models"):
+        montage.run(config.model_copy(update={"gradients": paths[:1]}))
 
 
-def test_the_synthesis_shows_seeds_above_their_ends(write, tmp_path):
-    ascents = [replace(invented(k, start="seeds", target=t)) for k, t in enumerate(("3", "7"))]
+def test_the_synthesis_shows_each_start_once_above_its_ends(write, tmp_path):
+    cells = itertools.product(("seeds", "noise"), VIEWS, ("3", "7"))
+    ascents = [invented(k, start=start, target=t, **view) for k, (start, view, t) in enumerate(cells)]
     made = montage.run(montage.Config(kind="synthesis", ascents=write(ascents), out=tmp_path / "m.png"))
-    canvas, scale = drawn(tmp_path / "m.png"), scale_of(SIDE, 2, 2)
-    assert_table(
-        [[place(canvas, p[0], scale) for p in row] for row in ([a.source for a in ascents], [a.end for a in ascents])]
-    )
-    assert made.rows[1].label.endswith("from seeds") and "Gaussian fitted" in made.caption
+    names = [name_of(a.settings.view) for a in ascents[::2]]
+    assert [row.label for row in made.rows] == ["seeds", *names[:2], "noise", *names[2:]]
+    assert made.rows[0].left == [f"{a.p_before[0]:.2f}" for a in ascents[2:4]]
+    canvas, scale = drawn(tmp_path / "m.png"), scale_of(SIDE, 2, 6)
+    rows = [[a.end[0] for a in ascents[k : k + 2]] for k in (0, 2, 4, 6)]
+    assert_table([[place(canvas, picture, scale) for picture in row] for row in rows])
+    assert "Gaussian fitted" in made.caption and "noise" in made.caption
     with pytest.raises(BadInput, match="starts from images"):
         montage.run(montage.Config(kind="synthesis", ascents=write([invented()]), out=tmp_path / "m.png"))
+
+
+@pytest.mark.parametrize("suffix", ["md", "tex", "txt"])
+def test_captions_are_to_be_had_as_text_and_are_in_the_picture(write, tmp_path, suffix):
+    odd = [invented(k, **view, target=target, classes=ODD) for k, (view, target) in
+           enumerate(itertools.product(VIEWS, ODD))]  # fmt: skip
+    config = montage.Config(kind="headline", ascents=write(odd), out=tmp_path / f"m.{suffix}")
+    made = montage.run(config)
+    text = config.out.read_text()
+    if suffix == "tex":
+        assert text.isascii() and r"\includegraphics[width=\linewidth]{m}" in text and r"$\sigma$ = 0.5" in text
+    else:
+        assert made.caption in text and "seed 7" in text
+    montage.run(config.model_copy(update={"out": tmp_path / "m.png"}))
+    with Image.open(tmp_path / "m.png") as picture:
+        assert picture.info["Description"].endswith(made.caption)
+    assert len(made.columns) == 6 and "seed 7" not in made.brief and "own p̄ₜ" in made.brief
 
 
 def test_captions_say_what_decides_the_picture(table):
@@ -240,11 +288,11 @@ def test_every_format_is_the_same_again_and_draws_any_class_name(write, tmp_path
     if suffix == "svg":
         root = ElementTree.fromstring(contents[0])
         words = ["".join(node.itertext()).replace("\N{NO-BREAK SPACE}", " ") for node in root.findall(".//{*}text")]
-        assert {"a b", "$x$", "名前", "&amp;"} <= set(words) and any("seed 7" in line for line in words)
+        assert {"a b", "$x$"} <= set(words) and any("own p̄ₜ" in line for line in words)
         (image,) = root.findall(".//{*}image")
         data = re.sub(r"\s", "", image.get("{http://www.w3.org/1999/xlink}href").partition(",")[2])
         canvas = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
-        assert place(canvas, odd[0].end[0], scale_of(SIDE, len(ODD), 3)) and "pixelated" in image.get("style")
+        assert place(canvas, odd[0].end[0], scale_of(SIDE, designs.CLASSES, 9)) and "pixelated" in image.get("style")
 
 
 def test_ascents_that_do_not_belong_together_are_refused(table, write, tmp_path):

@@ -1,7 +1,7 @@
 """Ascents of one class at one epsilon as an animation: each view's way from the same sources.
 
 Rows are views, columns the first sources. Lossless: every frame holds the kept pictures as they are, upscaled to the
-nearest neighbour. It loops, and stays at the end for a while.
+nearest neighbour. It loops, and stays at the end for a while; a viewer that shows no animations shows the end.
 """
 
 import io
@@ -10,11 +10,10 @@ import numpy as np
 from PIL import Image
 
 from pagoda.data.ascents import Ascent
-from pagoda.errors import BadInput
-from pagoda.figures.captions import P, at, made_by
-from pagoda.figures.designs import from_the_same, same, tabulate
+from pagoda.figures.captions import about_frames, at, made_by
 from pagoda.figures.grid import Row, draw_grid, pixels_of
-from pagoda.figures.style import view_colour
+from pagoda.figures.looks import name_of, view_colour
+from pagoda.figures.together import from_the_same, p_after, same, same_steps, tabulate
 
 SOURCES = 6  # how many sources are shown at most
 FIRST, BETWEEN, LAST = 800, 250, 2500  # how long frames are shown, milliseconds
@@ -25,14 +24,12 @@ def animated(ascents: list[Ascent]) -> bytes:
     same(ascents, "target", "one target class")
     same(ascents, "epsilon", "one epsilon")
     tabulate(ascents, "target", "classes")
-    steps = ascents[0].frame_steps
-    if any(not np.array_equal(ascent.frame_steps, steps) for ascent in ascents):
-        raise BadInput("the ascents keep frames after different numbers of steps: an animation needs the same")
     from_the_same(ascents)
-    frames = [Image.fromarray(frame(ascents, number)) for number in range(len(steps))]
+    frames = [Image.fromarray(frame(ascents, number)) for number in range(len(same_steps(ascents)))]
     durations = [FIRST, *[BETWEEN] * (len(frames) - 2), LAST][-len(frames) :]
     buffer = io.BytesIO()
-    frames[0].save(buffer, "PNG", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    still = {"default_image": True, "append_images": frames}
+    frames[-1].save(buffer, "PNG", save_all=True, duration=durations, loop=0, **still)
     return buffer.getvalue()
 
 
@@ -46,17 +43,7 @@ def frame(ascents: list[Ascent], number: int) -> np.ndarray:
         notes = [f"{p_after(ascent, done)[k]:.2f}" for k in shown]
         pictures = [ascent.frames[number, k] / 255 for k in shown]
         view = ascent.settings.view
-        rows.append(Row(view.label, pictures, notes, colour=view_colour(view.model, view.sigma)))
-    text = (
-        f"Below each picture: the model's own {P}; at the start and the end from fresh draws, between from the "
-        f"step's. {made_by(ascents)}"
-    )
+        rows.append(Row(name_of(view), pictures, notes, colour=view_colour(view.model, view.sigma)))
+    text = f"{about_frames()} {made_by(ascents)}"
     title = f"Ascent towards {first.settings.target}, {at(first)}: step {done} of {first.settings.steps}"
     return pixels_of(draw_grid(rows, [f"image #{first.index[k]}" for k in shown], title, text).figure)
-
-
-def p_after(ascent: Ascent, done: int) -> np.ndarray:
-    """Return p_t of each source, [K], after `done` steps: from fresh draws at both ends, else from the step's."""
-    if done == 0:
-        return ascent.p_before
-    return ascent.p_path[done] if done < len(ascent.p_path) else ascent.p_after

@@ -1,6 +1,8 @@
-"""Captions: what was done, with every value that decides the pictures."""
+"""Captions: what was done, with every value that decides the pictures; as text, Markdown and LaTeX, too."""
 
+import re
 from collections.abc import Iterable
+from urllib.parse import quote
 
 from pagoda.data.ascents import Ascent
 from pagoda.data.registry import JUDGES
@@ -52,6 +54,19 @@ def about_notes(ascents: list[Ascent], judged: bool) -> str:
     )
 
 
+def key_of_notes(judged: bool) -> str:
+    """Return what the notes below the pictures are, as a key."""
+    right = f", right: judges that see the target class, of {len(JUDGES)}" if judged else ""
+    return f"Below the source: its class. Below each end, left: the model's own {P}{right}."
+
+
+def about_frames() -> str:
+    """Return what the notes below the pictures of an ascent's steps say."""
+    return (
+        f"Below each picture: the model's own {P}; at the start and the end from fresh draws, between from the step's."
+    )
+
+
 def at(ascent: Ascent) -> str:
     """Return an ascent's epsilon with its root mean square per pixel: "ε = 4 (RMS 0.25)"."""
     return f"ε = {ascent.settings.epsilon:g} (RMS {ascent.rms:.2g})"
@@ -60,3 +75,50 @@ def at(ascent: Ascent) -> str:
 def values_of(values: Iterable[float]) -> str:
     """Return numbers, each once, in order: "2, 4"."""
     return ", ".join(f"{value:g}" for value in sorted(set(values)))
+
+
+def as_text(name: str, title: str, caption: str) -> str:
+    """Return a caption as plain text."""
+    return f"{title}. {caption}\n"
+
+
+def as_markdown(name: str, title: str, caption: str) -> str:
+    """Return the figure `name`.png with its caption, in Markdown."""
+    title, caption = (re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text) for text in (title, caption))
+    return f"![{title}]({quote(name)}.png)\n\n*{title}.* {caption}\n"
+
+
+def as_latex(name: str, title: str, caption: str) -> str:
+    """Return the figure `name` with its caption, in LaTeX: of plain ASCII, but for names in other scripts."""
+    title, caption = ("".join(LATEX.get(c, c) for c in text.replace(P, "\0")) for text in (title, caption))
+    return (
+        "\\begin{figure}\n  \\centering\n"
+        f"  \\includegraphics[width=\\linewidth]{{{name}}}\n"
+        f"  \\caption{{\\textbf{{{title}.}} {caption}}}\n"
+        f"  \\label{{fig:{name}}}\n\\end{{figure}}\n"
+    )
+
+
+LATEX = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "\0": r"$\bar p_t$",
+    "σ": r"$\sigma$",
+    "ε": r"$\varepsilon$",
+    "δ": r"$\delta$",
+    "∇": r"$\nabla$",
+    "‖": r"$\|$",
+    "√": r"$\surd$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "×": r"$\times$",
+}
+"""What LaTeX would take otherwise, or not have, as it is written there."""
+CAPTIONS = {".txt": as_text, ".md": as_markdown, ".tex": as_latex}
+"""By suffix: what makes a caption's text of a figure's name, its title and its caption."""

@@ -15,8 +15,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from pagoda.data.tables import read_facts, read_table
+from pagoda.figures.looks import view_colour, view_marker, view_name
 from pagoda.figures.published import draw_published
-from pagoda.figures.style import MARKERS, TEXT_WIDTH, plt, view_colour
+from pagoda.figures.style import TEXT_WIDTH, plt
 from pagoda.maths.confidence import interval
 
 SPACING = 0.25  # distance of the radii in the table: that of the published tables
@@ -122,9 +123,9 @@ def draw_certified(tables: list[Certificates], frame: pd.DataFrame, published: p
     panels, best = list(grid.flat), frame[frame.model == ENVELOPE]
     for sigma, axes in zip(sigmas, panels, strict=False):
         reach = 0.0
-        for k, table in enumerate(tables):
+        for table in tables:
             if sigma in (None, table.facts["sigma"]):
-                reach = max(reach, _draw_curve(axes, table, MARKERS[k % len(MARKERS)]))
+                reach = max(reach, _draw_curve(axes, table))
         if best[best.accuracy > 0].sigma.nunique() > 1:
             axes.plot(best.radius, best.accuracy, color="black", ls=":", lw=1, drawstyle="steps-pre", label=ENVELOPE)
         if sigma is not None:
@@ -147,15 +148,15 @@ def _draw_shares(axes: Axes, tables: list[Certificates]) -> None:
             model, sigma, n = table.facts["model"], table.facts["sigma"], len(table.rows)
             above = np.arange(len(shares), 0, -1) / n
             x, y = np.concatenate([[0.5], shares, [1.0]]), np.concatenate([[above[0]], above, [0.0]])
-            axes.plot(x, y, color=view_colour(model, sigma), drawstyle="steps-pre", label=f"{model}, σ = {sigma:g}")
+            axes.plot(x, y, color=view_colour(model, sigma), drawstyle="steps-pre", label=view_name(model, sigma))
     axes.set(xlabel="p_A: share of draws that say the class", ylabel="images right, with p_A at least that")
     axes.set(xlim=(0.5, 1), ylim=(0, 1), title="distribution of p_A (Sun et al. 2025)")
 
 
-def _draw_curve(axes: Axes, table: Certificates, marker: str) -> float:
+def _draw_curve(axes: Axes, table: Certificates) -> float:
     """Draw a table's curve, a band over its intervals; return the radius that it reaches."""
     model, sigma = table.facts["model"], table.facts["sigma"]
-    colour, label = view_colour(model, sigma), f"{model}, σ = {sigma:g}"
+    colour, label = view_colour(model, sigma), view_name(model, sigma)
     certified = table.rows.radius[table.rows.correct == 1].to_numpy()
     # A staircase that falls just behind each certified radius: between the radii of interest no line says more.
     decided = table.radii[table.radii <= certified.max(initial=0)] if table.is_grid else []
@@ -165,7 +166,7 @@ def _draw_curve(axes: Axes, table: Certificates, marker: str) -> float:
     radii, values = np.append(radii, radii[-1]), np.vstack([values, [0, *interval(0, len(table.rows))]])
     if not table.is_grid:
         label += f" (ACR {floor(1000 * table.average_radius) / 1000:.3f})"
-    line = {"label": label, "color": colour, "marker": marker, "markevery": marked}
+    line = {"label": label, "color": colour, "marker": view_marker(model), "markevery": marked}
     axes.plot(radii, values[:, 0], drawstyle="steps-pre", **line)
     axes.fill_between(radii, values[:, 1], values[:, 2], alpha=0.15, color=colour, lw=0, step="pre")
     return radii[-1]

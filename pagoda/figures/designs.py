@@ -1,69 +1,51 @@
 """The montages: which picture of which ascent stands where.
 
-headline   rows: several sources, each with its views below; columns: target classes; one epsilon
-controls   the same for the first source
-eps        the same as the headline
+headline   rows: several sources, each with its views below; columns: the first target classes; one epsilon; large
+controls   rows: the first source, then every view; columns: target classes; one epsilon
+eps        the same for several sources
 class      rows: sources, then each view at each epsilon; columns: sources; one target class
-ladder     rows: views, below each the change, amplified; columns: epsilons; the first source, one target class
-sweep      rows: sigmas; columns: N, noise draws a step; the first source, one target class
+ladder     rows: views, below each the change, signed; columns: epsilons; the first source, one target class
+steps      rows: views; columns: steps of the ascent; the first source, one target class, one epsilon
+sweep      rows: smoothed models, below each its gradient; columns: N, noise draws a step; the first source, one class
 ablation   rows: the first source, each model by each score; columns: target classes; one epsilon
-synthesis  rows: seeds and ends of each view that starts from no picture; columns: target classes
+synthesis  rows: seeds or noise, then the ends of each view from them; columns: target classes
 """
 
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from pagoda.data.alignments import Rows, row_of
-from pagoda.data.ascents import Ascent, read_ascent
+from pagoda.data.ascents import Ascent
 from pagoda.data.registry import JUDGES
-from pagoda.data.views import View
 from pagoda.errors import BadInput
-from pagoda.figures.captions import P, about_notes, at, made_by
-from pagoda.figures.grid import GAP, Row
-from pagoda.figures.style import view_colour
+from pagoda.figures.captions import P, about_frames, about_notes, at, key_of_notes, made_by
+from pagoda.figures.grid import GAP, Key, Row
+from pagoda.figures.looks import name_of, view_colour
+from pagoda.figures.signed import scale_of_changes, signed, signed_key, spread
+from pagoda.figures.together import from_the_same, p_after, same, same_steps, tabulate
+from pagoda.maths.confidence import mean_interval
 
 BLOCKS = 3  # how many sources the headline and the eps montage show
+CLASSES = 6  # how many target classes the headline shows at most
 SOURCES = 8  # how many sources the class montage shows at most
-AMPLIFIED = 5  # by how much the ladder amplifies a change
 PANEL = 3  # how many views of the ladder stand below each other, before the next stand beside them
+STEPS = 7  # how many steps of an ascent are shown at most
 AFTER = [f"{judge.name}_after" for judge in JUDGES]
 """Columns of what judges see in the end: verdicts are rows with them."""
 
 
 @dataclass(frozen=True)
 class Montage:
-    """What a montage shows; `columns` are the headings."""
+    """What a montage shows. `columns` are the headings; `brief`, where it is given, stands below for the caption."""
 
     rows: list[Row]
     columns: list[str]
     title: str
     caption: str
-
-
-def read_ascents(paths: tuple[Path, ...]) -> list[Ascent]:
-    """Read ascents of one dataset. Raises BadInput where one is missing, or their classes differ."""
-    ascents = [read_ascent(path) for path in paths]
-    if len(classes := {ascent.settings.classes for ascent in ascents}) > 1:
-        raise BadInput(f"the ascents are of different datasets: their classes are {sorted(classes)}")
-    return ascents
-
-
-def tabulate(ascents: list[Ascent], column: str, words: str) -> tuple[dict[View, list[Ascent]], list]:
-    """Return rows by view, each with one ascent a column, and the columns: values of the setting `column`.
-
-    Raises BadInput, which calls them `words`, where two ascents have one place, or a place has none.
-    """
-    cells = {(a.settings.view, getattr(a.settings, column)): a for a in ascents}
-    views, columns = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
-    if not len(ascents) == len(cells) == len(views) * len(columns):
-        raise BadInput(
-            f"{len(ascents)} ascents do not make a table of {len(views)} views by {len(columns)} {words}: each place "
-            "needs one"
-        )
-    return {view: [cells[view, name] for name in columns] for view in views}, columns
+    key: Key | None = None
+    brief: str = ""
 
 
 def by_target(ascents: list[Ascent], verdicts: Rows, blocks: int) -> Montage:
@@ -81,8 +63,15 @@ def by_target(ascents: list[Ascent], verdicts: Rows, blocks: int) -> Montage:
             *((a.source[k], _label(a, k)) for a, k in zip(sources, places, strict=True)), strict=True
         )
         rows.append(Row("source", list(pictures), list(labels), space=4 * GAP if rows else 0))
-        rows += [_ends(view.label, list(zip(line, places, strict=True)), verdicts) for view, line in lines.items()]
-    return Montage(rows, columns, f"Ascent towards each class, {at(ascents[0])}", _text(ascents, verdicts))
+        rows += [_ends(name_of(view), list(zip(line, places, strict=True)), verdicts) for view, line in lines.items()]
+    brief = key_of_notes(bool(verdicts))
+    return Montage(rows, columns, f"Ascent towards each class, {at(ascents[0])}", _text(ascents, verdicts), brief=brief)
+
+
+def headline(ascents: list[Ascent], verdicts: Rows) -> Montage:
+    """Return `by_target` for several sources and the first CLASSES target classes, so that pictures are large."""
+    shown = list(dict.fromkeys(ascent.settings.target for ascent in ascents))[:CLASSES]
+    return by_target([a for a in ascents if a.settings.target in shown], verdicts, BLOCKS)
 
 
 def by_source(ascents: list[Ascent], verdicts: Rows) -> Montage:
@@ -95,7 +84,7 @@ def by_source(ascents: list[Ascent], verdicts: Rows) -> Montage:
     before = None
     for ascent in ascents:
         view = ascent.settings.view
-        label = f"{view.label}, ε = {ascent.settings.epsilon:g}"
+        label = f"{name_of(view)}, ε = {ascent.settings.epsilon:g}"
         rows.append(_ends(label, [(ascent, k) for k in shown], verdicts, space=0 if view == before else 2 * GAP))
         before = view
     columns = [f"image #{first.index[k]}" for k in shown]
@@ -103,39 +92,76 @@ def by_source(ascents: list[Ascent], verdicts: Rows) -> Montage:
 
 
 def ladder(ascents: list[Ascent], verdicts: Rows) -> Montage:
-    """Return rows (each view, below it its change) at rising epsilons, from the first source, which stands at 0."""
+    """Return rows (each view, below it its change) at rising epsilons, from the first source, which stands at 0.
+
+    All changes of the figure share one signed scale.
+    """
     target = same(ascents, "target", "one target class")
     from_the_same(ascents)
     lines, _ = tabulate(sorted(ascents, key=lambda a: a.settings.epsilon), "epsilon", "epsilons")
+    reach = scale_of_changes(a.end[0] - a.source[0] for a in ascents)
     rows = []
     for number, view in enumerate(dict.fromkeys(a.settings.view for a in ascents)):
         panel, line = number // PANEL, lines[view]
         ends = replace(_from_source(line, verdicts, space=2 * GAP if number % PANEL else 0), panel=panel)
         norms = ["", *(f"‖δ‖ {a.norm[0]:.2f}" for a in line)]
-        none = amplified(line[0].source[0], line[0].source[0])
-        changes = [none, *(amplified(a.source[0], a.end[0]) for a in line)]
-        rows += [ends, Row(f"its change, {AMPLIFIED}×", changes, norms, colour=ends.colour, panel=panel)]
+        changes = [np.ones_like(line[0].source[0]), *(signed(a.end[0] - a.source[0], reach) for a in line)]
+        rows += [ends, Row("its change", changes, norms, colour=ends.colour, panel=panel)]
+    colours = " (mean over colours)" if len(ascents[0].source[0]) > 1 else ""
     text = (
-        f"Below each view: the change δ of every pixel, amplified {AMPLIFIED}× around mid-grey (no change) and "
-        f"clipped, and its length. {_text(ascents, verdicts)}"
+        f"Below each view: the change δ of every pixel{colours}, on one scale that ends at the 99th percentile of |δ| "
+        f"over the figure, and its length ‖δ‖. {_text(ascents, verdicts)}"
     )
     heads = [f"ε = {a.settings.epsilon:g}, RMS {a.rms:.2g}" for a in next(iter(lines.values()))]
-    return Montage(rows, ["source", *heads], f"From one image towards {target}, at rising ε", text)
+    title = f"From one image towards {target}, at rising ε"
+    return Montage(rows, ["source", *heads], title, text, signed_key("change of a pixel", reach))
 
 
-def sweep(ascents: list[Ascent], verdicts: Rows) -> Montage:
-    """Return rows (each smoothed model) by numbers of draws N, from the first source, which stands before them."""
+def steps(ascents: list[Ascent], verdicts: Rows) -> Montage:
+    """Return rows (each view) by steps of the ascent from the first source: the animation, for print."""
+    target = same(ascents, "target", "one target class")
+    same(ascents, "epsilon", "one epsilon")
+    tabulate(ascents, "target", "classes")
+    from_the_same(ascents)
+    frames = same_steps(ascents)
+    kept = np.unique(np.linspace(0, len(frames) - 1, STEPS).round().astype(int))
+    rows = []
+    for ascent in ascents:
+        view = ascent.settings.view
+        notes = [f"{p_after(ascent, int(frames[k]))[0]:.2f}" for k in kept]
+        pictures = [ascent.frames[k, 0] / 255 for k in kept]
+        rows.append(Row(name_of(view), pictures, notes, colour=view_colour(view.model, view.sigma)))
+    text = f"{about_frames()} {made_by(ascents)}"
+    heads = [f"step {frames[k]}" for k in kept]
+    return Montage(rows, heads, f"The way towards {target}, {at(ascents[0])}", text)
+
+
+def sweep(ascents: list[Ascent], verdicts: Rows, gradients: tuple[np.ndarray, ...] = ()) -> Montage:
+    """Return rows (each smoothed model, below it its gradient) by N, from the first source, which stands before them.
+
+    `gradients` are those of each model at the source, [numbers of draws, C, H, W], in the order of the models.
+    """
     target = same(ascents, "target", "one target class")
     same(ascents, "epsilon", "one epsilon")
     from_the_same(ascents)
     lines, columns = tabulate(ascents, "draws", "numbers of draws")
-    rows = [
-        replace(_from_source(line, {}), right=["", *(f"cos {a.split_half[0]:.2f}" for a in line)])
-        for line in lines.values()
-    ]
+    if [len(some) for some in gradients] not in ([], [len(columns)] * len(lines)):
+        raise BadInput(f"gradients of {len(gradients)} models do not go with {len(lines)} models at {columns} draws")
+    rows = []
+    for number, line in enumerate(lines.values()):
+        ends = _from_source(line, {}, space=2 * GAP if number else 0)
+        cosines = [mean_interval(a.split_half) for a in line]
+        means = ["", *(f"cos {mean:.2f}" for mean, *_ in cosines)]
+        rows.append(ends if gradients else replace(ends, right=means))
+        if gradients:
+            pictures = [np.ones_like(line[0].source[0]), *(spread(gradient) for gradient in gradients[number])]
+            brackets = ["", *(f"[{low:.2f}, {high:.2f}]".replace("0.", ".") for _, low, high, _ in cosines)]
+            means = [mean.replace("cos 0.", ".").replace("cos ", "") for mean in means]
+            rows.append(Row(f"its gradient, ∇ log {P}, at the source", pictures, means, brackets, ends.colour))
     text = (
-        f"{about_notes(ascents, False)[:-1]}; right: split-half cosine, that of two independent estimates of the "
-        f"gradient at the source, each from N draws. {made_by(ascents, draws=False)}"
+        f"{about_notes(ascents, False)} Gradients: ±3 standard deviations of their values around mid-grey; below: the "
+        "split-half cosine, that of two independent estimates, each from N draws, mean over "
+        f"{len(ascents[0].source)} sources with its 95 % interval. {made_by(ascents, draws=False)}"
     )
     heads = ["source", *(f"N = {n}" for n in columns)]
     return Montage(rows, heads, f"What σ and N do, towards {target}, {at(ascents[0])}", text)
@@ -154,7 +180,7 @@ def ablation(ascents: list[Ascent], verdicts: Rows) -> Montage:
         for view, line in lines.items():
             if not rows:
                 rows.append(Row("source", [a.source[0] for a in line], [_label(a, 0) for a in line]))
-            rows.append(_ends(f"{view.label}: {SCORES[score]}", [(a, 0) for a in line], {}))
+            rows.append(_ends(f"{name_of(view)}: {SCORES[score]}", [(a, 0) for a in line], {}))
     text = (
         f"{about_notes(ascents, False)} Where −log {P} of the own class ascends, it is that class's. {made_by(ascents)}"
     )
@@ -162,25 +188,29 @@ def ablation(ascents: list[Ascent], verdicts: Rows) -> Montage:
 
 
 def synthesis(ascents: list[Ascent], verdicts: Rows) -> Montage:
-    """Return two rows a view that starts from no picture: its seeds, and what becomes of them; columns are classes."""
-    if known := [a.settings.view.label for a in ascents if a.settings.start == "images"]:
+    """Return seeds, or noise, once, and below them what each view makes of them; columns are classes."""
+    if known := [name_of(a.settings.view) for a in ascents if a.settings.start == "images"]:
         raise BadInput(f"the synthesis shows views that start from seeds or noise, but {known[0]!r} starts from images")
     same(ascents, "epsilon", "one epsilon")
     lines, columns = tabulate(ascents, "target", "classes")
     rows = []
-    for view, line in lines.items():
-        ends = _ends(view.label, [(a, 0) for a in line], verdicts)
-        starts = Row(view.start, [a.source[0] for a in line], colour=ends.colour, space=3 * GAP if rows else 0)
-        rows += [starts, ends]
-    return Montage(rows, columns, f"Each class from no picture, {at(ascents[0])}", _text(ascents, verdicts))
+    for start in dict.fromkeys(view.start for view in lines):
+        own = {view: line for view, line in lines.items() if view.start == start}
+        *_, last = own.values()
+        before = [f"{a.p_before[0]:.2f}" for a in last]
+        rows.append(Row(start, [a.source[0] for a in last], before, space=3 * GAP if rows else 0))
+        rows += [_ends(name_of(view), [(a, 0) for a in line], verdicts) for view, line in own.items()]
+    text = f"Below each start: {P} there, by the last view below it. {_text(ascents, verdicts)}"
+    return Montage(rows, columns, f"Each class from no picture, {at(ascents[0])}", text)
 
 
 DESIGNS = {
-    "headline": partial(by_target, blocks=BLOCKS),
+    "headline": headline,
     "controls": partial(by_target, blocks=1),
     "eps": partial(by_target, blocks=BLOCKS),
     "class": by_source,
     "ladder": ladder,
+    "steps": steps,
     "sweep": sweep,
     "ablation": ablation,
     "synthesis": synthesis,
@@ -192,29 +222,6 @@ def _varied(ascent: Ascent) -> list[int]:
     """Return the places of an ascent's sources: the first of each class, then the others."""
     firsts = np.sort(np.unique(ascent.label, return_index=True)[1]).tolist()
     return [*firsts, *(k for k in range(len(ascent.label)) if k not in firsts)]
-
-
-def amplified(source: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Return the change from `source` to `end`, AMPLIFIED times, around mid-grey and clipped to [0, 1]."""
-    return (0.5 + AMPLIFIED * (end.astype(np.float64) - source)).clip(0, 1)
-
-
-def same(ascents: list[Ascent], name: str, words: str) -> object:
-    """Return the value that all ascents have of the setting `name`. Raises BadInput where they differ."""
-    values = sorted({getattr(ascent.settings, name) for ascent in ascents})
-    if len(values) > 1:
-        raise BadInput(f"this figure is of {words}, but the ascents have {name} {', '.join(map(str, values))}")
-    return values[0]
-
-
-def from_the_same(ascents: list[Ascent]) -> None:
-    """Check that all ascents start from the same images. Raises BadInput where they do not."""
-    for ascent in ascents[1:]:
-        if not np.array_equal(ascent.index, ascents[0].index):
-            one, other = (a.settings.view.label for a in (ascents[0], ascent))
-            raise BadInput(
-                f"one row of sources cannot stand for both {one} and {other}: they start from different images"
-            )
 
 
 def _ends(label: str, cells: list[tuple[Ascent, int]], verdicts: Rows, space: int = 0) -> Row:
@@ -235,7 +242,7 @@ def _verdict(verdicts: Rows, ascent: Ascent, k: int) -> str:
 
 def _from_source(line: list[Ascent], verdicts: Rows, space: int = 0) -> Row:
     """Return the row of a view: the first source, then the ends of its ascents."""
-    ends = _ends(line[0].settings.view.label, [(a, 0) for a in line], verdicts, space)
+    ends = _ends(name_of(line[0].settings.view), [(a, 0) for a in line], verdicts, space)
     pictures, left = [line[0].source[0], *ends.pictures], [_label(line[0], 0), *ends.left]
     return replace(ends, pictures=pictures, left=left, right=ends.right and ["", *ends.right])
 

@@ -16,11 +16,12 @@ from pagoda.data.ascents import read_npz
 from pagoda.errors import BadInput
 from pagoda.figures.captions import P, models_of, values_of
 from pagoda.figures.grid import GAP, Row, Sheet, draw_grid
-from pagoda.figures.style import DPI, MARKERS, SIZES, view_colour
+from pagoda.figures.looks import view_colour, view_marker, view_name
+from pagoda.figures.signed import DEVIATIONS, spread
+from pagoda.figures.style import DPI, SIZES
 from pagoda.figures.text import PLAIN
 
 PICTURES = 4  # how many images are shown at most
-DEVIATIONS = 3  # standard deviations of a gradient's values at which its picture is black, and white
 TWO_DECADES = 100
 PANEL = 600  # pixels that the spectra take beside the pictures
 
@@ -36,6 +37,11 @@ class Gradients:
     label: np.ndarray
     frequency: np.ndarray
     spectrum: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """What people call the view."""
+        return view_name(self.facts["model"], self.facts["sigma"])
 
     @property
     def colour(self) -> str:
@@ -66,18 +72,12 @@ def draw_gradients(views: list[Gradients]) -> Sheet:
     names = [first.facts["classes"][first.label[k]] for k in shown]
     rows = [Row("image", [first.image[k] for k in shown])]
     for number, view in enumerate(views):
-        pictures = [picture(view.gradient[k]) for k in shown]
-        rows.append(Row(view.facts["view"], pictures, colour=view.colour, space=GAP if number == 0 else 0))
+        pictures = [spread(view.gradient[k]) for k in shown]
+        rows.append(Row(view.name, pictures, colour=view.colour, space=GAP if number == 0 else 0))
     title = f"∇ log {P[:-1]} of each image's own class, and the spectra of such gradients"
     sheet = draw_grid(rows, names, title, caption(views), beside=PANEL)
     _spectra(sheet, views)
     return sheet
-
-
-def picture(gradient: np.ndarray) -> np.ndarray:
-    """Return a gradient, [C, H, W], as a picture in [0, 1]: 0 is mid-grey, DEVIATIONS standard deviations the ends."""
-    deviation = float(gradient.std(dtype=np.float64)) or 1.0
-    return (0.5 + gradient / (2 * DEVIATIONS * deviation)).clip(0, 1)
 
 
 def caption(views: list[Gradients]) -> str:
@@ -105,9 +105,9 @@ def _spectra(sheet: Sheet, views: list[Gradients]) -> None:
     axes.axhline(1, color="#777777", linestyle="--", linewidth=1)
     axes.annotate("white noise", (1, 1), xycoords=("axes fraction", "data"), xytext=(0, 2), textcoords="offset points",
                   ha="right", va="bottom", fontsize=SIZES["note"], color="#555555")  # fmt: skip
-    for number, view in enumerate(views):
-        style = {"color": view.colour, "marker": MARKERS[number % len(MARKERS)], "markersize": 3}
-        axes.plot(view.frequency, view.spectrum, label=view.facts["view"], **style)
+    for view in views:
+        style = {"color": view.colour, "marker": view_marker(view.facts["model"]), "markersize": 3}
+        axes.plot(view.frequency, view.spectrum, label=view.name, **style)
     axes.set(yscale="log", xlim=(0, 0.52), xlabel="frequency (cycles per pixel)", ylabel="power (white noise: 1)")
     legend = axes.legend(loc="upper left", bbox_to_anchor=(0, -below / tall), borderaxespad=0)
     low, high = axes.get_ylim()

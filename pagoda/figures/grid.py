@@ -26,6 +26,7 @@ LABEL = 250  # width that a row's label gets at most
 STRIPE = 8  # width of the stripe of a row's colour
 BOLD = 1.2  # how much wider bold letters are, at most
 NARROWEST = 620  # width of the narrowest figure
+BAR = (360, 22)  # width and height of a key's bar
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,15 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Key:
+    """What colours mean: a bar of `colours`, uint8 [n, 3], with `ends` below its left end, middle and right end."""
+
+    name: str
+    colours: np.ndarray
+    ends: tuple[str, str, str]
+
+
+@dataclass(frozen=True)
 class Sheet:
     """A figure, and the free box beside its pictures: (left, bottom, width, height) in fractions of the figure."""
 
@@ -62,15 +72,17 @@ def scale_of(side: int, columns: int, rows: int, *, panels: int = 1, beside: int
     return max(1, round(min(max(min(width, BODY[1] / rows), CELLS[0]), CELLS[1]) / side))
 
 
-def draw_grid(rows: list[Row], columns: list[str], title: str, text: str, *, beside: int = 0) -> Sheet:
-    """Draw rows of pictures under the headings `columns`, `title` above and `text` below, `beside` pixels free beside.
+def draw_grid(
+    rows: list[Row], columns: list[str], title: str, text: str, *, beside: int = 0, key: Key | None = None
+) -> Sheet:
+    """Draw rows of pictures under the headings `columns`, `title` above, key and `text` below, `beside` pixels free.
 
-    Raises BadInput where the pictures are not all of one shape.
+    Raises BadInput where the pictures are not all of one height and width.
     """
-    shapes = {picture.shape for row in rows for picture in row.pictures}
+    shapes = {picture.shape[-2:] for row in rows for picture in row.pictures}
     if len(shapes) > 1:
         raise BadInput(f"pictures of {' and '.join(map(str, sorted(shapes)))} do not fit into one figure")
-    _, height, width = shapes.pop()
+    height, width = shapes.pop()
     panels = 1 + rows[-1].panel
     below = max(sum(row.panel == panel for row in rows) for panel in range(panels))
     scale = scale_of(max(height, width), len(columns), below, panels=panels, beside=beside)
@@ -85,6 +97,8 @@ def draw_grid(rows: list[Row], columns: list[str], title: str, text: str, *, bes
     titles = wrapped(title, SIZES["title"], (total_w - 2 * MARGIN) / BOLD)
     top = int(MARGIN + len(titles) * height_of(SIZES["title"]) + max(map(len, heads)) * height_of(head_size) + 10)
     tops, bottom = _tops(rows, top, cell[1])
+    keyed = bottom + MARGIN
+    bottom += MARGIN + BAR[1] + int(height_of(SIZES["note"])) if key else 0
     lines = wrapped(text, SIZES["note"], total_w - 2 * MARGIN)
     total_h = int(bottom + MARGIN + len(lines) * height_of(SIZES["note"]) + MARGIN)
 
@@ -110,6 +124,8 @@ def draw_grid(rows: list[Row], columns: list[str], title: str, text: str, *, bes
             note = shortened(row.left[number], SIZES["note"], room) if row.left else ""
             for words, place, side in ((note, x, "left"), (right, x + cell[0], "right")):
                 _write(axes, [words] if words else [], (place, y + cell[1] - 1), SIZES["note"], ha=side)
+    if key:
+        _draw_key(axes, canvas, key, left, keyed)
     _write(axes, lines, (MARGIN, bottom + MARGIN), SIZES["note"], color="#333333")
     # As it is: a PDF or an SVG holds these very pixels and says that they are squares.
     axes.imshow(canvas, extent=(0, total_w, total_h, 0), interpolation="none", aspect="auto", zorder=-1)
@@ -161,6 +177,15 @@ def _headings(names: list[str], width: float) -> tuple[list[list[str]], float]:
     taken = [width, *(min(width, width_of(printable(name), SIZES["note"])) for name in names), width]
     rooms = [2 * width - max(before, after) for before, after in zip(taken, taken[2:], strict=False)]
     return [wrapped(n, SIZES["note"], room)[:3] for n, room in zip(names, rooms, strict=True)], SIZES["note"]
+
+
+def _draw_key(axes: Axes, canvas: np.ndarray, key: Key, x: int, y: int) -> None:
+    wide, high = BAR
+    places = np.linspace(0, len(key.colours) - 1, wide).round().astype(int)
+    canvas[y : y + high, x : x + wide] = key.colours[places]
+    _write(axes, [key.name], (x - MARGIN // 2, y - 3), SIZES["note"], ha="right")
+    for words, part, side in zip(key.ends, (0, 0.5, 1), ("left", "center", "right"), strict=True):
+        _write(axes, [words], (x + part * wide, y + high), SIZES["note"], ha=side)
 
 
 def _write(axes: Axes, lines: list[str], place: tuple[float, float], size: float, **style) -> None:

@@ -17,7 +17,8 @@ from pagoda.errors import BadInput
 from pagoda.figures.captions import values_of
 from pagoda.figures.certified import ENVELOPE
 from pagoda.figures.grid import caption_below
-from pagoda.figures.style import DPI, MARKERS, SIZES, TEXT_WIDTH, plt, view_colour
+from pagoda.figures.looks import view_colour, view_marker, view_name
+from pagoda.figures.style import DPI, SIZES, TEXT_WIDTH, plt
 from pagoda.figures.text import PLAIN, wrapped
 
 ACROSS = 3  # panels beside each other
@@ -49,14 +50,14 @@ def draw_panels(rows: pd.DataFrame, certified: pd.DataFrame | None, epsilon: flo
         _draw_certified(figure.add_subplot(outer[0]), certified)
     panels = outer[-1].subgridspec(down, ACROSS).subplots(sharey=True, squeeze=False).flat
     for number, (measure, axes) in enumerate(zip(MEASURES, panels, strict=False)):
-        _draw_measure(axes, rows, measure)
+        _draw_measure(axes, rows, measure, "center" if number % ACROSS < ACROSS - 1 else "right")
         axes.tick_params(axis="y", length=0, labelleft=number % ACROSS == 0)
     for axes in panels:  # those left over
         axes.set_axis_off()
     return figure
 
 
-def _draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
+def _draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure, side: str) -> None:
     """Draw a measure of each view, from top to bottom: a dot at its value, a bar over its interval if it has one."""
     name = measure.column
     if measure.reference is not None:
@@ -67,10 +68,10 @@ def _draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
         known = bool(np.isfinite(interval).all())
         if known:
             axes.plot(interval, [y, y], color=colour, linewidth=1.6, zorder=2)
-        axes.plot([row[name]], [y], MARKERS[y % len(MARKERS)], color=colour, mfc=colour if known else "white", zorder=3)
+        axes.plot([row[name]], [y], view_marker(row.model), color=colour, mfc=colour if known else "white", zorder=3)
     axes.set(ylim=(len(rows) - 0.4, -0.6), yticks=range(len(rows)))
     axes.set_yticklabels(["\n".join(wrapped(row.view, SIZES["note"], 240)) for row in rows.itertuples()], **PLAIN)
-    axes.set_title(measure.title, fontsize=SIZES["note"])
+    axes.set_title(measure.title, fontsize=SIZES["note"], loc=side)
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
     axes.margins(x=0.12)
@@ -79,11 +80,11 @@ def _draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
 def _draw_certified(axes: Axes, table: pd.DataFrame) -> None:
     """Draw certified accuracy against radius: a curve a smoothed model, its band the 95 % interval over images."""
     shown = table[table.model != ENVELOPE].astype({"sigma": float})
-    for number, ((model, sigma), curve) in enumerate(shown.groupby(["model", "sigma"], sort=False)):
+    for (model, sigma), curve in shown.groupby(["model", "sigma"], sort=False):
         curve = curve[: 1 + int((curve.accuracy > 0).to_numpy().nonzero()[0].max(initial=0)) + 1]
-        style = {"color": view_colour(model, sigma), "marker": MARKERS[number % len(MARKERS)], "markersize": 3}
+        style = {"color": view_colour(model, sigma), "marker": view_marker(model), "markersize": 3}
         # Between its radii, nothing above the next one's accuracy is known to be certified.
-        axes.plot(curve.radius, curve.accuracy, label=f"{model}, σ = {sigma:g}", drawstyle="steps-pre", **style)
+        axes.plot(curve.radius, curve.accuracy, label=view_name(model, sigma), drawstyle="steps-pre", **style)
         axes.fill_between(curve.radius, curve.low, curve.high, color=style["color"], alpha=0.15, lw=0, step="pre")
     axes.set(xlabel="L2 radius", ylim=(0, 1))
     axes.set_title("certified accuracy", fontsize=SIZES["note"])

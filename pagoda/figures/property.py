@@ -13,7 +13,8 @@ from scipy import stats
 from pagoda.data.alignments import Alignment
 from pagoda.data.registry import MEASURES
 from pagoda.figures.certified import Certificates
-from pagoda.figures.style import DPI, MARKERS, SIZES, TEXT_WIDTH, plt, view_colour
+from pagoda.figures.looks import view_colour, view_marker, view_name
+from pagoda.figures.style import DPI, SIZES, TEXT_WIDTH, plt
 from pagoda.maths.confidence import mean_interval
 
 SHOWN = ("bayes", "net_gain")
@@ -120,14 +121,13 @@ def draw_property(frame: pd.DataFrame, table: pd.DataFrame, radii: tuple[float, 
 
 def _draw(axes: plt.Axes, frame: pd.DataFrame, measure: str, certified: str) -> None:
     """Draw a point a model, bars over its intervals; seeds of one objective and sigma share a legend's entry."""
-    markers = dict(zip(dict.fromkeys(frame.objective), MARKERS * len(frame), strict=False))
     for (group, sigma), some in frame.groupby(["group", "sigma"], sort=False):
-        style = {"color": view_colour(group, sigma), "fmt": markers[some.objective.iloc[0]]}
+        style = {"color": view_colour(group, sigma), "fmt": view_marker(group)}
         bars = [
             np.abs(some[[f"{name}_low", f"{name}_high"]].sub(some[name], axis=0)).fillna(0).to_numpy().T
             for name in (certified, measure)
         ]
         axes.errorbar(
-            some[certified], some[measure], xerr=bars[0], yerr=bars[1], label=f"{group}, σ = {sigma:g}",
+            some[certified], some[measure], xerr=bars[0], yerr=bars[1], label=view_name(group, sigma),
             elinewidth=0.5, markersize=4, alpha=0.9, **style,
         )  # fmt: skip

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 import pagoda
 from pagoda.errors import BadInput
-from pagoda.figures.style import view_colour
+from pagoda.figures.looks import model_name, view_colour
 from pagoda.maths.confidence import difference_interval
 
 PUBLISHED = Path(pagoda.__file__).parent / "data" / "published.csv"
@@ -60,7 +60,7 @@ def draw_published(axes: Axes, published: pd.DataFrame, sigma: float) -> None:
         axes.plot(
             curve.radius,
             curve.accuracy,
-            label=f"{method}, {source.split(' (')[0]}",
+            label=f"{model_name(method)}, {source.split(' (')[0]}",
             drawstyle="steps-pre",
             **style,
             **dots,

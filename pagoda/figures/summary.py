@@ -13,6 +13,7 @@ import pandas as pd
 
 from pagoda.data.alignments import Alignment
 from pagoda.data.registry import COLUMNS, JUDGES, MEASURES, OTHERS, WHITE_NOISE, Measure
+from pagoda.figures.looks import name_of
 from pagoda.maths.confidence import mean_interval
 
 TOGETHER = 1 - 0.05 / len(MEASURES)  # coverage of each interval that decides
@@ -76,7 +77,8 @@ class Summary:
         sentences = []
         for measure in MEASURES:
             clauses = [
-                f"{self.verdict(standard[0], one, measure)} for {one.view.label}, against {standard[0].view.label}"
+                f"{self.verdict(standard[0], one, measure)} for {name_of(one.view)}, against "
+                f"{name_of(standard[0].view)}"
                 for one in smoothed
             ]
             sentences.append(f"{measure.name[0].upper()}{measure.name[1:]}: the hypothesis {'; it '.join(clauses)}.")
@@ -100,7 +102,7 @@ class Summary:
 
     def _row(self, one: Alignment, epsilon: float) -> dict:
         images = one.by_image(epsilon)
-        row = {"view": one.view.label} | {key: one.facts[key] for key in ("model", "sigma", "start", "objective")}
+        row = {"view": name_of(one.view)} | {key: one.facts[key] for key in ("model", "sigma", "start", "objective")}
         row |= {"epsilon": epsilon, "n": len(images), "ascents": int((one.rows.epsilon == epsilon).sum())}
         for name in COLUMNS:
             found = mean_interval(images[name].to_numpy(float))
@@ -142,7 +144,7 @@ class Summary:
         if not pairs:
             return []
         rows = [[measure.heading, *(_said(self._difference(*pair, measure)) for pair in pairs)] for measure in MEASURES]
-        header = ["second minus first", *(f"{before.view.label} → {after.view.label}" for before, after in pairs)]
+        header = ["second minus first", *(f"{name_of(before.view)} → {name_of(after.view)}" for before, after in pairs)]
         text = "The hypothesis changes training and smoothing at once. One at a time, over the images of both views, "
         text += "with 95 % intervals each:"
         return ["## Controls", text, _table(header, rows), *self._blurred()]
@@ -154,7 +156,7 @@ class Summary:
             blurred = standard.by_image(self.epsilon).bayes_blurred
             for smoothed in self._of("gaussian", smoothed=True) if blurred.notna().any() else ():
                 left = mean_interval((smoothed.by_image(self.epsilon).bayes - blurred).to_numpy(float))
-                said.append(f"- {standard.view.label}, blurred → {smoothed.view.label}: {_said(left)}")
+                said.append(f"- {name_of(standard.view)}, blurred → {name_of(smoothed.view)}: {_said(left)}")
         text = "Is it a matter of frequencies alone? The Bayes contrast, where the standard net's gradients got the "
         return [text + "radial spectrum of the headline's smoothed view:", "\n".join(said)] if said else []
 
@@ -171,7 +173,7 @@ class Summary:
             if judge and _weak(judge):
                 return f"judge {LABELS[measure.judge]} is below twice chance"
             if measure.gate and one.by_image(self.epsilon)[measure.gate].mean() < self.gate:
-                return f"N is too small for {one.view.label}"
+                return f"N is too small for {name_of(one.view)}"
         return ""
 
     def _judges(self) -> tuple[list[str], list[list[str]]]:

@@ -56,15 +56,14 @@ class Experiment(Options):
     def headline_views(self) -> tuple[View, ...]:
         """The contrast: the first unsmoothed view, and the first smoothed by the noise of its model's training.
 
-        Then the first of a Bayes classifier, where there is one. All start from images; where one of the two is
-        missing, all views that do.
+        Both start from images; where one of the two is missing, all views that do.
         """
         views = tuple(view for view in self.views if view.start == "images")
         unsmoothed = [view for view in views if not view.sigma]
         noise = {name: getattr(model, "sigma", None) for name, model in self.model_by_name.items()}
-        fitted = [view for view in views if self.model_by_name[view.model].objective == "bayes"]
-        trained = [view for view in views if view.sigma and view.sigma == noise.get(view.model) and view not in fitted]
-        return (unsmoothed[0], trained[0], *fitted[:1]) if unsmoothed and trained else views
+        nets = [view for view in views if self.model_by_name[view.model].objective != "bayes"]
+        trained = [view for view in nets if view.sigma and view.sigma == noise.get(view.model)]
+        return (unsmoothed[0], trained[0]) if unsmoothed and trained else views
 
     @cached_property
     def certified(self) -> tuple[View, ...]:

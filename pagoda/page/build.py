@@ -20,6 +20,7 @@ from pagoda.data.ascents import Ascent, Settings, read_ascent
 from pagoda.data.registry import JUDGES, MEASURES, OTHERS
 from pagoda.data.tables import SEEN, TEXT, read_table
 from pagoda.errors import BadInput
+from pagoda.figures.looks import name_of, view_colour, view_marker
 
 Paths = tuple[Path, ...]
 PAGE = Path(__file__).parent
@@ -101,7 +102,8 @@ def render(data: dict) -> str:
 def _view(settings: Settings, number: int) -> dict:
     start = "" if settings.start == "images" else f",{settings.start}"
     kept = {name: getattr(settings, name) for name in ("model", "objective", "sigma", "start")}
-    names = {"key": f"{settings.model}@{settings.sigma:g}{start}", "name": settings.view.label}
+    names = {"key": f"{settings.model}@{settings.sigma:g}{start}", "name": name_of(settings.view)}
+    names |= {"colour": view_colour(settings.model, settings.sigma), "marker": view_marker(settings.model)}
     return {"number": number, "hash": settings.model_hash} | names | kept
 
 

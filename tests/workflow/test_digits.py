@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -11,6 +12,7 @@ import sys
 import time
 import zipfile
 from collections import Counter
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -254,15 +256,35 @@ def test_anyones_pictures_with_any_class_names(tmp_path, folder):
     assert done.returncode != 0 and "experiment tiny: no folder" in done.stdout + done.stderr
 
 
-def test_the_report_has_figures_tables_and_the_page_with_their_captions(project):
-    wanted = ["montage/headline.png", "measures.png", "align/summary.md", "index.html"]
-    report = project / "report.html"
-    done = snakemake(project, "--report", str(report), "--", *(f"results/tiny/{path}" for path in wanted))
+WITHOUT = """
+import importlib.abc, sys
+
+class NotInstalled(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, NotInstalled())
+"""
+"""A sitecustomize.py: modules that cannot be imported."""
+
+
+def test_the_report_is_made_with_what_make_installs_and_puts_the_claim_first(project, tmp_path):
+    made = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "envs" / "requirements.txt").read_text(), re.M))
+    further = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "envs" / "test.txt").read_text(), re.M)) - made
+    modules = {name for name, of in packages_distributions().items() if {d.lower() for d in of} <= further}
+    assert "pytest" in modules
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT.format(names=modules))
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "snakemake", "--report", str(tmp_path / "report.html"), "tiny"]
+    environment = os.environ | {"PYTHONPATH": path}
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    text = report.read_text()
-    for said in ("Montages", "Curves", "Tables", "Page", "tiny"):
-        assert f'"{said}"' in text
-    report.unlink()
+    text = (tmp_path / "report.html").read_text()
+    categories = set(re.findall(r'"(\d (?:Pictures|Curves|Tables|Page))": ?{ ?"tiny"', text))
+    assert categories == {"1 Pictures", "2 Curves", "3 Tables", "4 Page"}
+    titles = sorted(set(re.findall(r'"figure": ?"(\d\d [^"]*)"', text)))
+    assert titles[0].startswith("01 the claim") and titles[-1].endswith("moving")
 
 
 def test_a_bundle_is_rebuilt_from_its_manifest(project, tmp_path):

@@ -42,8 +42,9 @@ rule align_summary:
         page=report(
             "results/{experiment}/align/summary.md",
             caption="../report/align_summary.rst",
-            category="Tables",
-            labels={"experiment": "{experiment}", "table": "alignment"},
+            category="3 Tables",
+            subcategory="{experiment}",
+            labels={"table": "how well gradients align, and which hypotheses hold"},
         ),
     log:
         "results/{experiment}/logs/align_summary.log",

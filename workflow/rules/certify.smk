@@ -58,8 +58,9 @@ rule certified_accuracy:
         figure=report(
             "results/{experiment}/certified_accuracy.png",
             caption="../report/certified_accuracy.rst",
-            category="Curves",
-            labels={"experiment": "{experiment}", "figure": "certified accuracy", "format": "png"},
+            category="2 Curves",
+            subcategory="{experiment}",
+            labels={"figure": "2 certified accuracy against radius", "format": "png"},
         ),
         pdf="results/{experiment}/certified_accuracy.pdf",
         table="results/{experiment}/certified_accuracy.csv",

@@ -8,8 +8,9 @@ rule gallery:
         report(
             "results/{experiment}/index.html",
             caption="../report/gallery.rst",
-            category="Page",
-            labels={"page": "{experiment}"},
+            category="4 Page",
+            subcategory="{experiment}",
+            labels={"page": "every ascent step by step, and a blind test"},
         ),
     log:
         "results/{experiment}/logs/gallery.log",

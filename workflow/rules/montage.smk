@@ -1,6 +1,11 @@
-# Figures, one rule a design; {format} is png, pdf or svg.
+# Figures, one rule a design; {format} is png, pdf or svg. Their captions alone; {text} is md, tex or txt.
 
-for kind, montage in MONTAGES.items():
+MONTAGE = (
+    "python -m steps.montage --kind {params.kind} --ascents {params.ascents} --measures {input.measures:q}"
+    " --gradients {input.gradients:q} --out {output:q} --code {params.code} --log {log:q}"
+)
+
+for number, (kind, montage) in enumerate(MONTAGES.items(), start=1):
 
     rule:
         name:
@@ -8,12 +13,14 @@ for kind, montage in MONTAGES.items():
         input:
             ascents=montage.ascents,
             measures=lambda wildcards, montage=montage: alignments(wildcards, "csv", montage.judged(wildcards)),
+            gradients=montage.gradients,
         output:
             report(
                 f"results/{{experiment}}/montage/{montage.path}.{{format}}",
                 caption=f"../report/montage_{kind}.rst",
-                category="Montages",
-                labels={"experiment": "{experiment}"} | montage.labels | {"format": "{format}"},
+                category="1 Pictures",
+                subcategory="{experiment}",
+                labels={"figure": f"{number:02} {montage.title}"} | montage.labels | {"format": "{format}"},
             ),
         log:
             f"results/{{experiment}}/logs/montage/{montage.path}.{{format}}.log",
@@ -27,8 +34,32 @@ for kind, montage in MONTAGES.items():
             ascents=lambda wildcards, input: listed(input.ascents),
             code=fingerprint("steps.montage"),
         shell:
-            "python -m steps.montage --kind {params.kind} --ascents {params.ascents} --measures {input.measures:q}"
-            " --out {output:q} --code {params.code} --log {log:q}"
+            MONTAGE
+
+    if kind != "animation":
+
+        rule:
+            name:
+                f"caption_{kind}"
+            input:
+                ascents=montage.ascents,
+                measures=lambda wildcards, montage=montage: alignments(wildcards, "csv", montage.judged(wildcards)),
+                gradients=montage.gradients,
+            output:
+                f"results/{{experiment}}/montage/{montage.path}.{{text}}",
+            log:
+                f"results/{{experiment}}/logs/montage/{montage.path}.{{text}}.log",
+            conda:
+                "../../envs/torch.yaml"
+            resources:
+                mem_mb=growing(2000),
+                runtime=15,
+            params:
+                kind=kind,
+                ascents=lambda wildcards, input: listed(input.ascents),
+                code=fingerprint("steps.montage"),
+            shell:
+                MONTAGE
 
 
 rule gradients:
@@ -38,8 +69,9 @@ rule gradients:
         report(
             "results/{experiment}/gradients.{format}",
             caption="../report/gradients.rst",
-            category="Curves",
-            labels={"experiment": "{experiment}", "figure": "gradients and their spectra", "format": "{format}"},
+            category="2 Curves",
+            subcategory="{experiment}",
+            labels={"figure": "4 gradients, and their power by frequency", "format": "{format}"},
         ),
     log:
         "results/{experiment}/logs/gradients.{format}.log",
@@ -62,8 +94,9 @@ rule measures:
         report(
             "results/{experiment}/measures.{format}",
             caption="../report/measures.rst",
-            category="Curves",
-            labels={"experiment": "{experiment}", "figure": "certified accuracy and alignment", "format": "{format}"},
+            category="2 Curves",
+            subcategory="{experiment}",
+            labels={"figure": "1 certified accuracy beside each measure of alignment", "format": "{format}"},
         ),
     log:
         "results/{experiment}/logs/measures.{format}.log",
@@ -90,8 +123,9 @@ rule property:
         figure=report(
             "results/{experiment}/property.png",
             caption="../report/property.rst",
-            category="Curves",
-            labels={"experiment": "{experiment}", "figure": "alignment against certified accuracy", "format": "png"},
+            category="2 Curves",
+            subcategory="{experiment}",
+            labels={"figure": "3 alignment against certified accuracy, a point a model", "format": "png"},
         ),
         pdf="results/{experiment}/property.pdf",
         table="results/{experiment}/property.csv",

@@ -27,8 +27,8 @@ def climbing_ascents(wildcards):
     return shown_ascents(wildcards, every_epsilon=True)
 
 
-def swept_ascents(wildcards):
-    """Return the ascents of the sweep: every view at every number of draws, towards its class."""
+def swept_ascents(wildcards, view=None):
+    """Return the ascents of the sweep: every view (or the one given) at every number of draws, towards its class."""
     sweep = experiment_of(wildcards).sweep
     if sweep is None:
         refuse(f"experiment {wildcards.experiment} has no sweep: add `sweep` to it in config.yaml")
@@ -36,8 +36,23 @@ def swept_ascents(wildcards):
     return [
         f"results/{wildcards.experiment}/ascend/{options.view.path}/draws={n}/{name}"
         for options in sweep.views
+        if view is None or options.view == view
         for n in sweep.draws
     ]
+
+
+def swept_ascents_of_view(wildcards):
+    """Return the ascents of the sweep of the view that a path names."""
+    view = View(wildcards.model, number_of(wildcards, "sigma"))
+    if not (found := swept_ascents(wildcards, view)):
+        refuse(f"experiment {wildcards.experiment} has no {wildcards.model} at sigma={view.sigma:g} among sweep.views")
+    return found
+
+
+def swept_gradients(wildcards):
+    """Return the gradients of the sweep, a file a view."""
+    views = experiment_of(wildcards).sweep.views
+    return [f"results/{wildcards.experiment}/estimate/{options.view.path}.npz" for options in views]
 
 
 def ablated_ascents(wildcards):
@@ -65,67 +80,88 @@ def synthesis_ascents(wildcards):
 class Montage(NamedTuple):
     """A figure of ascents: its path, what it shows, what the report calls it, and which ones an experiment has.
 
-    `judged` are the views whose verdicts stand in its corners. `of` gives values of the path's wildcard, from the experiment and its classes shown, as paths hold them; [""] where
-    the path has none.
+    `of` gives values of the path's wildcard, from the experiment and its classes shown, as paths hold them; [""] where
+    the path has none. `labels` tell figures of one title apart. `judged` are the views whose verdicts stand in its
+    corners, `gradients` what the sweep shows beside its ascents.
     """
 
     path: str
+    title: str
     ascents: Callable
-
-    labels: dict
-
     of: Callable
-
+    labels: dict = {}
     judged: Callable = lambda wildcards: []
+    gradients: Callable = lambda wildcards: []
 
 
-MONTAGES = {
+MONTAGES = {  # in the order of the report
     "headline": Montage(
         "headline",
+        "the claim: from three pictures towards each class, standard and smoothed",
         headline_ascents,
-        {"figure": "headline"},
         lambda *_: [""],
         judged=lambda wildcards: experiment_of(wildcards).headline_views,
     ),
-    "controls": Montage("controls", shown_ascents, {"figure": "every view"}, lambda *_: [""], judged=views_of),
-    "eps": Montage(
-        "eps={eps}",
+    "controls": Montage(
+        "controls",
+        "the controls: from one picture towards each class, every view",
         shown_ascents,
-        {"figure": "every class", "epsilon": "{eps}"},
-        lambda experiment, classes: [f"{epsilon:g}" for epsilon in experiment.ascend.epsilon],
+        lambda *_: [""],
+        judged=views_of,
     ),
     "class": Montage(
         "class={target}",
+        "one class from many pictures, every view and ε",
         climbing_ascents,
-        {"figure": "every source", "class": "{target}"},
         lambda experiment, classes: classes,
+        {"class": "{target}"},
+    ),
+    "eps": Montage(
+        "eps={eps}",
+        "one ε: from three pictures towards each class, every view",
+        shown_ascents,
+        lambda experiment, classes: [f"{epsilon:g}" for epsilon in experiment.ascend.epsilon],
+        {"ε": "{eps}"},
     ),
     "ladder": Montage(
         "ladder/class={target}",
+        "one picture at rising ε, and what changed in it",
         climbing_ascents,
-        {"figure": "ε ladder", "class": "{target}"},
         lambda experiment, classes: classes[:1],
-    ),
-    "animation": Montage(
-        "animation/class={target}",
-        shown_ascents,
-        {"figure": "animation", "class": "{target}"},
-        lambda experiment, classes: classes[:1],
+        {"class": "{target}"},
     ),
     "sweep": Montage(
-        "sweep", swept_ascents, {"figure": "σ × N"}, lambda experiment, classes: [""] if experiment.sweep else []
+        "sweep",
+        "what σ and the number of draws N do",
+        swept_ascents,
+        lambda experiment, classes: [""] if experiment.sweep else [],
+        gradients=swept_gradients,
     ),
     "ablation": Montage(
         "ablation",
+        "what else could be ascended than the logarithm of the score",
         ablated_ascents,
-        {"figure": "what else could be ascended"},
         lambda experiment, classes: [""] if experiment.ablation else [],
     ),
     "synthesis": Montage(
         "synthesis",
+        "each class from no picture",
         synthesis_ascents,
-        {"figure": "synthesis from seeds"},
         lambda experiment, classes: [""] if any(view.start != "images" for view in experiment.views) else [],
+    ),
+    "steps": Montage(
+        "steps/class={target}",
+        "the way there, step by step",
+        shown_ascents,
+        lambda experiment, classes: classes[:1],
+        {"class": "{target}"},
+    ),
+    "animation": Montage(
+        "animation/class={target}",
+        "the way there, moving",
+        shown_ascents,
+        lambda experiment, classes: classes[:1],
+        {"class": "{target}"},
     ),
 }
 

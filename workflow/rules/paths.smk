@@ -20,7 +20,9 @@ def targets(name):
         "gradients",
         *montages_of(experiment, classes),
     ]
-    return [f"results/{name}/{path}" for path in (*(f"{f}.png" for f in figures), "align/summary.md", "index.html")]
+    captions = [f"montage/{figure}.{text}" for figure in ("headline", "controls") for text in ("md", "tex")]
+    others = [*captions, "align/summary.md", "index.html"]
+    return [f"results/{name}/{path}" for path in (*(f"{f}.png" for f in figures), *others)]
 
 
 def views_of(wildcards, start=True):

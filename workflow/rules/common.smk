@@ -168,14 +168,15 @@ def target_of(wildcards):
 
 
 def listed(paths):
-    """Return paths as words of a command; where they are too many for one, as @FILE, a file that lists them.
-
-    The file's name is the hash of its content, so that planning again writes the same one.
-    """
+    """Return paths as words of a command; where they are too many for one, as @FILE, a file that lists them."""
     words = shlex.join(paths)
     if len(words.encode()) <= LONGEST:
         return words
-    content = "".join(f"{path}\n" for path in paths)
-    file = Path(".snakemake", "lists", f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.txt")
+    return "@" + kept("".join(f"{path}\n" for path in paths), "txt")
+
+
+def kept(content, suffix):
+    """Return the path of a file with `content`, too long for a command; its name, a hash, is the same every time."""
+    file = Path(".snakemake", "lists", f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.{suffix}")
     write_text(file, content)
-    return f"@{file}"
+    return str(file)

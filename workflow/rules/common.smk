@@ -162,12 +162,11 @@ def listed(paths):
     words = shlex.join(paths)
     if len(words.encode()) <= LONGEST:
         return words
-    lines = "".join(f"{path}\n" for path in paths)
-    return f"@{kept(lines, 'txt')}"
+    return "@" + kept("".join(f"{path}\n" for path in paths), "txt")
 
 
 def kept(content, suffix):
-    """Write `content` to a file that is called by its hash, so that planning again writes the same one; return its path."""
+    """Return the path of a file with `content`, too long for a command; its name, a hash, is the same every time."""
     file = Path(".snakemake", "lists", f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.{suffix}")
     write_text(file, content)
-    return file
+    return str(file)

@@ -401,7 +401,7 @@ def test_two_runs_at_once_are_refused_and_explained(project):
     second = snakemake(project, "--cores", "1")
     assert second.returncode != 0 and "cannot be locked" in second.stdout + second.stderr
     assert first.wait(timeout=120) == 0
-    assert "--unlock" in (ROOT / "README.md").read_text()
+    assert "--unlock" in (ROOT / "docs" / "reruns.md").read_text()
 
 
 def test_conda_environments_exist_for_every_step(project):

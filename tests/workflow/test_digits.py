@@ -305,7 +305,7 @@ def test_a_bundle_is_rebuilt_from_its_manifest(project, tmp_path):
     for name, digest in manifest["files"].items():
         assert hashlib.sha256(again.read(name)).hexdigest() == digest, name
     kinds = Counter(Path(name).suffix for name in manifest["files"])
-    assert kinds[".pdf"] == kinds[".png"] - 1 > 8 and kinds[".csv"] == 3 and kinds[".tex"] == 2  # no PDF moves
+    assert kinds[".pdf"] == kinds[".png"] - 1 > 8 and kinds[".csv"] == 3 and kinds[".tex"] == 4  # no PDF moves
     assert "3, from the first test images" in again.read("captions.md").decode()
     # Every model, and every command behind the figures, in order, as it would run.
     names = {"standard", "gaussian-0.25", "judge", "reference"}

@@ -30,7 +30,8 @@ def bundle_files(wildcards):
         for path, (kind, _) in bundled(wildcards.experiment).items()
         for suffix in (["png"] if kind == "montage_animation" else ["png", "pdf"])
     ]
-    return [*figures, *(f"{folder}/{table}" for table in tables)]
+    captions = [f"montage/{figure}.tex" for figure in ("headline", "controls")]
+    return [*figures, *(f"{folder}/{path}" for path in (*tables, *captions))]
 
 
 def about_bundle(wildcards):

@@ -3,7 +3,7 @@
 # make bench    figures, beside public peers, in one run on this machine
 # make bench-gpu  what a GPU here does, in at most eight minutes
 # make new NAME=pets ROOT=data/pets  write pets.yaml, an experiment for the pictures there
-# make docs     the pages of the API, from its docstrings: docs/site/index.html
+# make docs     the documentation as a site, with the pages of the API: docs/site/index.html
 # make slurm-demo  the digits experiment on a private SLURM (Debian, as root)
 # make lock     resolve envs/*.txt anew
 # make clean    remove .venv (results stay)
@@ -38,8 +38,8 @@ new: .venv/installed
 	@echo 'export SNAKEMAKE_PROFILE="$${SNAKEMAKE_PROFILE-local}"' >> $(BIN)/activate
 	@touch $@
 
-.venv/installed-test: .venv/installed envs/test.txt
-	$(UV) install --python $(BIN)/python --require-hashes --compile-bytecode -r envs/test.txt
+.venv/installed-test: .venv/installed envs/test.txt envs/docs.txt
+	$(UV) install --python $(BIN)/python --require-hashes --compile-bytecode -r envs/test.txt -r envs/docs.txt
 	@touch $@
 
 # The cluster's tests need Debian's SLURM; where it may not be installed, they are skipped and say so.
@@ -84,7 +84,7 @@ bench-gpu: .venv/installed
 
 docs: .venv/installed envs/docs.txt
 	$(UV) install --python $(BIN)/python --require-hashes -r envs/docs.txt
-	$(BIN)/pdoc --docformat google --output-directory docs/site pagoda pagoda.maths
+	$(BIN)/python docs/build.py
 
 COMPILE = $(UV) compile --quiet --generate-hashes --universal --python-version 3.11 --custom-compile-command "make lock"
 lock: .venv/installed

@@ -38,7 +38,9 @@ LOGGED = re.compile(r"^[0-9:]{8} (python -m steps\.(\w+) .*)$", re.M)
 class Config(Options):
     """Gather an experiment for a paper."""
 
-    files: tuple[Path, ...] = option("figures (.png, .pdf) and tables (.csv, .md) of one experiment", min_length=1)
+    files: tuple[Path, ...] = option(
+        "figures (.png, .pdf), their captions (.tex), and tables (.csv, .md)", min_length=1
+    )
     about: Path = option("JSON: experiment, config, epsilon, and captions by the file's path without suffix")
     out: Path = option("where the archive (.zip) goes: the folder that `files` lie below")
 
@@ -49,7 +51,7 @@ def run(config: Config) -> dict:
     folder = config.out.parent
     entries = {}
     for path in config.files:
-        place = "figures" if path.suffix in (".png", ".pdf", ".svg") else "tables"
+        place = {".csv": "tables", ".md": "tables"}.get(path.suffix, "figures")  # a figure's caption beside it
         try:
             entries[f"{place}/{path.relative_to(folder)}"] = path.read_bytes()
         except OSError as error:

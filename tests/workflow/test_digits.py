@@ -305,7 +305,7 @@ def test_a_bundle_is_rebuilt_from_its_manifest(project, tmp_path):
     for name, digest in manifest["files"].items():
         assert hashlib.sha256(again.read(name)).hexdigest() == digest, name
     kinds = Counter(Path(name).suffix for name in manifest["files"])
-    assert kinds == {".png": 10, ".pdf": 9, ".csv": 3, ".tex": 2, ".md": 2, ".yaml": 1}
+    assert kinds[".pdf"] == kinds[".png"] - 1 > 8 and kinds[".csv"] == 3 and kinds[".tex"] == 4  # no PDF moves
     assert "3, from the first test images" in again.read("captions.md").decode()
     # Every model, and every command behind the figures, in order, as it would run.
     names = {"standard", "gaussian-0.25", "judge", "reference"}
@@ -315,10 +315,9 @@ def test_a_bundle_is_rebuilt_from_its_manifest(project, tmp_path):
         out = words[words.index("--out") + 1]
         assert {word for word in words if word.endswith((".npz", "model.safetensors"))} - {out} <= made
         made |= {out, out.replace(".csv", ".npz")}
-    assert {step: n for step, n in Counter(words.split()[2] for words in manifest["commands"]).items() if n > 1} == {
-        "steps.train": 3, "steps.ascend": 4, "steps.align": 2, "steps.measures": 2, "steps.gradients": 2,
-        "steps.montage": 13,
-    }  # fmt: skip
+    ran = Counter(words.split()[2] for words in manifest["commands"])
+    assert (ran["steps.train"], ran["steps.ascend"], ran["steps.align"]) == (3, 4, 2)
+    assert ran["steps.montage"] == sum("montage" in name for name in manifest["files"])
 
 
 def test_dag_can_be_drawn(project):
@@ -358,7 +357,7 @@ def test_bad_targets_say_what_is_allowed_in_one_last_line(project, target, said)
 def test_the_list_of_rules_has_steps_and_experiments_alone(project):
     listed = set(snakemake(project, "--list").stdout.split())
     scripts = {path.stem for path in (project / "steps").glob("[a-z]*.py")}
-    once = {rule for rule in listed if not rule.startswith("montage_")}
+    once = {rule for rule in listed if not rule.startswith(("montage_", "caption_"))}
     assert once == scripts - {"montage", "import_model", "fit_bayes"} | {"all", "tiny", "check_tiny"}
 
 
@@ -401,7 +400,7 @@ def test_two_runs_at_once_are_refused_and_explained(project):
     second = snakemake(project, "--cores", "1")
     assert second.returncode != 0 and "cannot be locked" in second.stdout + second.stderr
     assert first.wait(timeout=120) == 0
-    assert "--unlock" in (ROOT / "README.md").read_text()
+    assert "--unlock" in (ROOT / "docs" / "reruns.md").read_text()
 
 
 def test_conda_environments_exist_for_every_step(project):

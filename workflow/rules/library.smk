@@ -44,7 +44,7 @@ def one_line(record):
         said = [message for message in REFUSED if message.splitlines()[0] in str(record.msg)]
         if said:
             record.msg = f"error: {said[-1]}"
-        elif missing := re.search("No rule to produce (.*?) [(]if you use", str(record.msg)):
+        elif missing := re.search("to produce (.*?) [(]if you use", str(record.msg)):
             record.msg = f"error: {no_rule_makes(missing[1])}"
     return True
 

@@ -127,7 +127,7 @@ def known_paths(name):
             ),
             *(f"{folder}/train/{model}/model.safetensors" for model in EXPERIMENTS[name].model_by_name),
             *certificates(of, "tsv"),
-            *(path.replace("/certify/", "/predict/") for path in certificates(of, "tsv")),
+            *(path.replace(f"{folder}/certify", f"{folder}/predict") for path in certificates(of, "tsv")),
             *alignments(of, "csv", views_of(of, start=None)),
             *page_ascents(of),
         ]
@@ -136,7 +136,7 @@ def known_paths(name):
 
 
 def no_rule_makes(path):
-    """Return the line on a name or path that no rule makes: what there is, nearest first."""
+    """Return the line on a name or path that nothing makes, with the nearest that there are."""
     if "/" not in path:
         return f"unknown target {path!r}: ask for an experiment ({', '.join(EXPERIMENTS)}) or a path under results/"
     named = [name for name in EXPERIMENTS if name in Path(path).parts] or experiments_to_run(config)

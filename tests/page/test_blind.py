@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from pagoda.maths import raters
+from steps import raters as raters_step
 from tests.page.conftest import GAUSSIAN, STANDARD, expect, shown, until
 from tests.test_gallery import CLASSES
 
@@ -89,6 +90,10 @@ def test_the_blind_test_hides_names_is_balanced_counts_right_and_gives_its_answe
         else:
             assert (found["left"], found["right"]) == tuple(keys[view] for view, *_ in places)
             assert found["source"] == str(10 * CLASSES.index(target) + places[0][2]) and found["check"] == ""
+    pooled = raters_step.Config(page=example[0].removeprefix("file://"), answers=(tmp_path / "answers.csv",),
+                                out=tmp_path / "raters.md")  # fmt: skip
+    raters_step.run(pooled)
+    assert f"| {max(a, b)} to {min(a, b)} |" in pooled.out.read_text() and "ann-1" not in pooled.out.read_text()
     again = open_page(page.evaluate("location.hash"))
     assert again.locator("#result").inner_text() == page.locator("#result").inner_text()
     page.locator("#blind summary").click()

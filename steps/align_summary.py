@@ -17,13 +17,13 @@ class Config(Options):
     """Summarise the measures of every view."""
 
     tables: tuple[Path, ...] = option("tables (.csv) that the align step wrote, each with its .json", min_length=1)
-    out: Path = option("where the summary (.csv) goes; the same to read (.md) goes beside it")
+    out: Path = option("where the summary (.csv) goes; the same to read (.md) goes beside it, and differences.csv")
     epsilon: float = option("the epsilon that the .md shows; the .csv has all", gt=0)
     gate: float = option("split-half cosine below which N is called too small", 0.5)
 
 
 def run(config: Config) -> pd.DataFrame:
-    """Write both files and return the summary. Raises BadInput where a table is missing, foreign or empty."""
+    """Write the files and return the summary. Raises BadInput where a table is missing, foreign or empty."""
     alignments = [read_alignment(path) for path in config.tables]
     summary = Summary(alignments, config.epsilon, config.gate)
     table = summary.table()
@@ -32,6 +32,7 @@ def run(config: Config) -> pd.DataFrame:
         raise BadInput(f"epsilon is {config.epsilon:g}: the tables have {known}")
     write_text(config.out, table.to_csv(**FORMAT))
     write_text(config.out.with_suffix(".md"), summary.page(table))
+    write_text(config.out.with_name("differences.csv"), summary.differences().to_csv(**FORMAT))
     return table
 
 

@@ -157,6 +157,23 @@ def test_controls_change_one_thing_at_a_time(tmp_path):
     assert "standard, smoothed with σ = 0.5 → trained under noise σ = 0.5, smoothed" in page
 
 
+def test_differences_are_a_row_a_pair_and_measure_with_the_verdict_of_the_page(tmp_path):
+    standard = write_view(tmp_path / "standard.csv", "standard", 0.0, values(0.3, 0.1))
+    bare = write_view(tmp_path / "bare.csv", "gaussian", 0.0, values(0.5, 0.11))
+    better = write_view(tmp_path / "gaussian.csv", "gaussian", 0.5, values(0.6, 0.12))
+    _, page = summarise(tmp_path, standard, bare, better)
+    table = pd.read_csv(tmp_path / "differences.csv")
+    assert len(table) == 2 * 9 and table.before.unique().tolist() == [
+        "standard, unsmoothed", "trained under noise σ = 0.5, unsmoothed"
+    ]  # fmt: skip
+    first = table.iloc[0]
+    assert first.verdict == "holds" and f"[{first.low:+.3f}, {first.high:+.3f}]" in sentence(page, "Contrastive cosine")
+    assert table.verdict[9:].isna().all()
+    one = write_view(tmp_path / "alone.csv", "standard", 0.0, values(0.3, 0.1))
+    summarise(tmp_path, one)
+    assert (tmp_path / "differences.csv").read_text() == "before,after,column,mean,low,high,n,verdict\n"
+
+
 def test_what_is_missing_or_foreign_is_named(tmp_path):
     good = write_view(tmp_path / "good.csv", "standard", 0.0, values(0.3, 0.1))
     foreign = tmp_path / "foreign.csv"

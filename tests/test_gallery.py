@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from pagoda.data.ascents import Ascent, Settings, write_ascent
 from pagoda.errors import BadInput
-from pagoda.page.build import gather, sheet
+from pagoda.maths import alignment
+from pagoda.page.build import gather
+from pagoda.page.foils import high_frequency_fraction, low_passed
+from pagoda.page.sheets import Sheets, sheet
 from steps import gallery
 from tests.conftest import changed
 
@@ -48,6 +52,7 @@ def made_ascent(model, sigma, start, epsilon, target, side=8, channels=3) -> Asc
 
 def write_set(folder: Path) -> tuple[gallery.Config, list[Ascent]]:
     """Write ascents, measures and tables of an experiment; return the step's config and the ascents."""
+    folder.mkdir(exist_ok=True)
     ascents = [
         made_ascent(*view, epsilon, target)
         for view in VIEWS
@@ -80,12 +85,21 @@ def write_set(folder: Path) -> tuple[gallery.Config, list[Ascent]]:
         for model in ("gaussian-0.5", "smoothadv-0.5", "envelope")
         for radius in (0.0, 0.25, 0.5)
     ]  # fmt: skip
+    differences = [
+        {"before": "standard, unsmoothed", "after": "trained under noise σ = 0.5, smoothed", "column": column,
+         "mean": mean, "low": low, "high": high, "n": 12, "verdict": verdict}
+        for column, mean, low, high, verdict in (
+            ("contrastive", 0.25, 0.125, 0.5, "holds"), ("high_frequency", -0.4, None, None, "is not decided"))
+    ]  # fmt: skip
     tables = {}
-    for name, table in (("measures", rows), ("summary", summary), ("certified", certified)):
+    given = {"measures": rows, "summary": summary, "certified": certified, "differences": differences}
+    for name, table in given.items():
         tables[name] = folder / f"{name}.csv"
         pd.DataFrame(table).to_csv(tables[name], index=False)
+    Image.new("RGB", (24, 9)).save(folder / "headline.png")
     config = gallery.Config(
         ascents=tuple(paths), measures=(tables["measures"],), summary=tables["summary"],
+        differences=tables["differences"], headline=(folder / "headline.png",),
         certified=(tables["certified"],), out=folder / "index.html", experiment="example", config_hash="0123456789ab",
         epsilon=2.0, sources=3,
     )  # fmt: skip
@@ -98,8 +112,9 @@ def example(tmp_path_factory):
 
 
 def gathered(config: gallery.Config) -> dict:
-    names = ("measures", "summary", "certified", "epsilon", "sources", "frames")
-    return gather(config.ascents, **{name: getattr(config, name) for name in names})
+    names = ("measures", "summary", "differences", "certified", "epsilon", "sources", "frames")
+    sheets = Sheets(config.out, gallery.LIMIT)
+    return gather(config.ascents, **{name: getattr(config, name) for name in names}, sheets=sheets)
 
 
 def data_of(page: Path) -> dict:
@@ -116,7 +131,7 @@ def test_the_same_input_gives_the_same_page_and_names_stay_text(example):
     text = first.decode()
     assert text.count("<script") == 2 and "window.hacked" in text  # the data's and the page's own
     loaded = re.findall(r"""(?:src|href)=["']?([^"'\s>]*)|url\(|@import""", text.partition("<script")[0])
-    assert set(loaded) == {"data:,", "https://arxiv.org/abs/1910.08640"}
+    assert {url for url in loaded if not url.startswith("data:")} == {"https://arxiv.org/abs/1910.08640"}
     data = data_of(config.out)
     assert data["classes"] == list(CLASSES)
     assert data["ascents"][0]["measures"][1]["judges"]["patches"] == [CLASSES[1], CLASSES[0]]
@@ -140,7 +155,7 @@ def test_a_sheet_holds_every_picture_exactly_and_the_shared_sources_once(example
 @pytest.mark.parametrize("side", [64, 65])
 def test_sheets_are_exact_up_to_64_pixels_and_small_above(side):
     noise = np.random.default_rng(0).integers(0, 256, (2, 3, 1, side, side)).astype(np.uint8)
-    image = Image.open(io.BytesIO(b64decode(sheet(noise).partition(",")[2])))
+    image = Image.open(io.BytesIO(sheet(noise)[1]))
     assert image.size == (side, 6 * side)
     assert (image.format == "WEBP") if side == 65 else (np.asarray(image.convert("L"))[:3] == noise[0, :, 0, 0]).all()
 
@@ -167,27 +182,65 @@ def test_default_sizes_of_cifar10_fit_with_white_noise_in_every_unsmoothed_view(
         white = 0.5**0.5 * (fixed[:, :1] + fresh)  # frames of an ascent resemble each other: correlation one half
         smooth = (white + np.roll(white, 1, -1) + np.roll(white, 1, -2) + np.roll(white, (1, 1), (-1, -2))) / 2
         for change in (white, smooth):
-            size += 10 * views * len(sheet((photograph + change).clip(0, 255).round().astype(np.uint8)))
-    assert size < 0.95 * gallery.LIMIT  # the rest: sources, numbers, script
+            size += 10 * views * len(sheet((photograph + change).clip(0, 255).round().astype(np.uint8))[1])
+    assert 4 / 3 * size < 0.95 * gallery.LIMIT  # in Base64; the rest: sources
 
 
-def test_a_large_page_says_what_to_lower(example, monkeypatch, caplog):
-    monkeypatch.setattr(gallery, "LIMIT", 10_000)
-    with caplog.at_level("INFO", logger="pagoda"):
-        monkeypatch.setattr(gallery.logger, "propagate", True)
-        gallery.run(example[0])
-    assert re.search(r"MB, of which .*\n.*lower gallery.sources \(now 3\) or gallery.frames \(now 7\)", caplog.text)
+def test_a_large_page_has_its_sheets_beside_it_and_a_small_one_again_within(example, tmp_path, monkeypatch):
+    config = changed(example[0], out=tmp_path / "index.html")
+    gallery.run(config)
+    within = data_of(config.out)
+    assert not within["beside"] and list((tmp_path / "sheets").iterdir()) == []
+    assert "img-src data:;" in config.out.read_text()
+    monkeypatch.setattr(gallery, "LIMIT", 2000)
+    gallery.run(config)
+    beside = data_of(config.out)
+    files = {str(path.relative_to(tmp_path)) for path in (tmp_path / "sheets").iterdir()}
+    assert beside["beside"] and files == set(beside["sheets"]) and len(files) == len(within["sheets"])
+    for name, url in zip(beside["sheets"], within["sheets"], strict=True):
+        assert (tmp_path / name).read_bytes() == b64decode(url.partition(",")[2])
+    assert "base64" not in config.out.read_text().partition("sheets")[2].partition("<script>")[0]
+    assert {name: beside[name] for name in ("ascents", "foil")} == {name: within[name] for name in ("ascents", "foil")}
+    monkeypatch.undo()
+    gallery.run(config)
+    assert data_of(config.out) == within and list((tmp_path / "sheets").iterdir()) == []
+
+
+def test_a_foil_has_the_length_of_its_change_and_the_grain_of_the_other():
+    draw = np.random.default_rng(0)
+    source = draw.uniform(0.4, 0.6, (3, 16, 16))
+    smooth = np.broadcast_to(0.1 * np.sin(np.arange(16) / 3), (3, 16, 16)) + draw.normal(0, 0.01, (3, 16, 16))
+    end, like = source + draw.normal(0, 0.05, source.shape), source + smooth
+    found = low_passed(source, end, like)
+    fraction = high_frequency_fraction(like - source)
+    assert 0.01 < fraction < 0.5 < high_frequency_fraction(end - source)
+    assert high_frequency_fraction(found - source) == pytest.approx(fraction, abs=2e-3)
+    assert np.linalg.norm(found - source) == pytest.approx(np.linalg.norm(end - source), rel=0.01)
+    change = torch.tensor(found - source)[None]
+    assert high_frequency_fraction(found - source) == pytest.approx(float(alignment.high_frequency_fraction(change)))
+    assert np.array_equal(low_passed(source, like, end), like)
+
+
+def test_without_a_view_to_compare_the_page_says_so(example, tmp_path):
+    config, _ = example
+    table = pd.read_csv(config.differences)
+    table[:0].to_csv(tmp_path / "none.csv", index=False)
+    lone = tuple(path for path in config.ascents[:8])
+    out = tmp_path / "index.html"
+    gallery.run(changed(config, ascents=lone, differences=tmp_path / "none.csv", out=out))
+    assert "Nothing to compare" in out.read_text() and data_of(out)["foil"] is None
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         (lambda c: {"ascents": (*c.ascents, c.out.with_name("none.npz"))}, "no .*none.npz: the ascend step writes it"),
-        (lambda c: {"ascents": c.ascents[:-1]}, r"0 ascents of gaussian-0.5, .* from seeds at ε = 2 towards .*猫"),
+        (lambda c: {"ascents": c.ascents[:-1]}, r"0 ascents of trained .* from seeds at ε = 2 towards .*猫"),
         (lambda c: {"ascents": (*c.ascents, c.ascents[0])}, "2 ascents of standard, unsmoothed at ε = 1"),
         (lambda c: {"epsilon": 3.0}, "epsilon is 3: no ascent has it; choose from 1, 2"),
         (lambda c: {"measures": (c.summary,)}, "summary.csv is not a table that the align step wrote: it lacks the"),
         (lambda c: {"measures": (c.out.with_name("none.csv"),)}, "no .*none.csv: the align step writes it"),
+        (lambda c: {"differences": c.summary}, "summary.csv is not a table that the align_summary step wrote"),
         (lambda c: {"summary": c.ascents[0]}, "0.npz is not a table that the align_summary step wrote"),
     ],
 )  # fmt: skip

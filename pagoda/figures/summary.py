@@ -84,6 +84,25 @@ class Summary:
             sentences.append(f"{measure.name[0].upper()}{measure.name[1:]}: the hypothesis {'; it '.join(clauses)}.")
         return sentences
 
+    def differences(self) -> pd.DataFrame:
+        """Return a row a pair of views and measure: the mean paired difference, its interval, n, and what it decides.
+
+        First the pairs of the hypothesis, with intervals that hold together with 95 %; then the controls, whose
+        intervals hold with 95 % each and decide nothing.
+        """
+        pairs = [(one, other, True) for one in self._of("standard", smoothed=False)[:1]
+                 for other in self._of("gaussian", smoothed=True)]  # fmt: skip
+        pairs += [(*pair, False) for pair in self._control_pairs()]
+        rows = []
+        for before, after, tested in pairs:
+            for measure in MEASURES:
+                found = self._difference(before, after, measure, TOGETHER if tested else 0.95)
+                row = {"before": name_of(before.view), "after": name_of(after.view), "column": measure.column}
+                row |= dict(zip(("mean", "low", "high", "n"), found, strict=True))
+                said = self.verdict(before, after, measure).partition(" (")[0] if tested else ""
+                rows.append(row | {"verdict": said})
+        return pd.DataFrame(rows, columns=["before", "after", "column", "mean", "low", "high", "n", "verdict"])
+
     def verdict(self, before: Alignment, after: Alignment, measure: Measure) -> str:
         """Say what the paired differences of two views over the images of both mean for the hypothesis."""
         found = self._difference(before, after, measure, TOGETHER)
@@ -132,15 +151,19 @@ class Summary:
         wanted = objective, smoothed, "images"
         return [a for a in self.alignments if (a.facts["objective"], a.view.sigma > 0, a.view.start) == wanted]
 
-    def _controls(self) -> list[str]:
-        """Return the section on what smoothing and what training under noise do each: differences, a column a pair."""
+    def _control_pairs(self) -> list[tuple[Alignment, Alignment]]:
+        """Return pairs of views that differ in their smoothing or in their training alone."""
         pairs = []
         for smoothed in self._of("gaussian", smoothed=True):
             pairs += [(standard, smoothed) for standard in self._of("standard", smoothed=True)]
             bare = self._of("gaussian", smoothed=False)
             pairs += [(one, smoothed) for one in bare if one.view.model == smoothed.view.model]
         standard = self._of("standard", smoothed=True)
-        pairs += [(before, after) for before in self._of("standard", smoothed=False) for after in standard]
+        return pairs + [(before, after) for before in self._of("standard", smoothed=False) for after in standard]
+
+    def _controls(self) -> list[str]:
+        """Return the section on what smoothing and what training under noise do each: differences, a column a pair."""
+        pairs = self._control_pairs()
         if not pairs:
             return []
         rows = [[measure.heading, *(_said(self._difference(*pair, measure)) for pair in pairs)] for measure in MEASURES]

@@ -34,9 +34,9 @@ function renderStrip() {
   if (!strip.children.length) {
     strip.style.setProperty("--n", DATA.classes.length);
     for (const name of DATA.classes) {
-      const attributes = { type: "button", title: name, "aria-label": `class ${name}` };
+      const attributes = { type: "button", title: bare(name), "aria-label": `class ${bare(name)}` };
       strip.append(el("button", { ...attributes, onclick: () => show({ class: name }) },
-        slots.map((slot) => el("canvas", { role: "img", class: slot })), el("span", {}, name)));
+        slots.map((slot) => el("canvas", { role: "img", class: slot })), el("span", {}, bare(name))));
     }
   }
   DATA.classes.forEach((name, number) => {
@@ -59,14 +59,14 @@ const keys = {
   ArrowDown: () => turnSource(1),
   "[": () => turnClass(-1),
   "]": () => turnClass(1),
-  " ": togglePlay,
+  " ": () => (state.mode === "flicker" ? holdFlicker(!held) : togglePlay()),
   f: () => setMode(state.mode === "flicker" ? "side" : "flicker"),
   "+": () => zoomBy(2),
   "=": () => zoomBy(2),
   "-": () => zoomBy(0.5),
   0: () => show({ zoom: 1 }, { keep: true }),
 };
-const blindKeys = { 1: () => answer("l"), 2: () => answer("r"), 3: () => answer("n") };
+const blindKeys = Object.fromEntries([..."lrn"].map((letter, k) => [k + 1, () => state.kind !== "which" && answer(letter)]));
 const everywhere = { b: () => setMode(state.mode === "blind" ? "side" : "blind"), "?": () => byId("keys").showModal() };
 
 function onKey(event) {
@@ -108,6 +108,11 @@ function storedTheme() {
 function restore() {
   waiting.address = null;
   const { read, unknown } = readAddress(location.hash);
+  Object.assign(state, read);
+  if (read.answers && (hindrance() || read.answers.length > trialsOf().length || !legal(read.kind, read.answers))) {
+    unknown.push("answers that are none of this test");
+    read.answers = "";
+  }
   const lacking = `This link names what this page does not have: ${unknown.join(", ")}.`;
   const said = unknown.length ? `${lacking} Shown instead is what the page opens with.` : "";
   Object.assign(byId("notice"), { hidden: !said, textContent: said });
@@ -125,10 +130,11 @@ function tell() {
       const ascent = ascentOf(state[slot]);
       return `${slot.toUpperCase()}: p_t ${ascent ? chance(pAt(ascent, sourceIn(ascent), state.step)) : "no picture"}`;
     });
-    byId("spoken").textContent = `Class ${state.class}, ε = ${state.eps}, source ${state.source + 1}, step ${state.step}. ${chances.join(". ")}.`;
+    byId("spoken").textContent = `Class ${bare(state.class)}, ε = ${state.eps}, source ${state.source + 1}, step ${state.step}. ${chances.join(". ")}.`;
   }, 400);
 }
 
+byId("look").hidden = false; // it is hidden where no script runs
 buildStage();
 listeners.push(renderStage, renderSummary, renderCurves, renderBlind, tell);
 new ResizeObserver(renderCurves).observe(byId("curves"));

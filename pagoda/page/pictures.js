@@ -8,7 +8,12 @@ function sheetOf(number) {
   if (!sheets.has(number)) {
     const image = new Image();
     image.src = DATA.sheets[number];
-    sheets.set(number, image.decode().then(() => image));
+    const lost = () => {
+      const said = `${DATA.sheets[number].slice(0, 40)} is not to be read: the folder “sheets” belongs beside this page.`;
+      Object.assign(byId("notice"), { hidden: false, textContent: said });
+      return image;
+    };
+    sheets.set(number, image.decode().then(() => image, lost));
   }
   return sheets.get(number);
 }
@@ -38,36 +43,34 @@ function cut(image, { frames, source, frame }) {
 async function draw(canvas, tile, { zoom = 1, x = 0.5, y = 0.5 } = {}) {
   const { width, height } = DATA.picture;
   const wanted = tile ? `${tile.sheet}/${tile.source}/${tile.frame}/${zoom}/${x}/${y}` : "";
-  canvas.dataset.wanted = wanted;
+  canvas.wanted = wanted; // no attribute: markup must not tell in the blind test whose picture it is
   if (!tile) {
-    canvas.dataset.drawn = "";
+    canvas.drawn = "";
     canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
     return;
   }
   const across = (canvas.clientWidth || canvas.width) * (window.devicePixelRatio || 1);
   const scale = clamp(Math.ceil(across / width), 1, Math.max(1, Math.floor(1600 / width)));
-  if (canvas.dataset.drawn === wanted && canvas.width === width * scale) return;
+  if (canvas.drawn === wanted && canvas.width === width * scale) return;
   const image = await sheetOf(tile.sheet);
-  if (canvas.dataset.wanted !== wanted) return;
+  if (canvas.wanted !== wanted || !image.naturalWidth) return;
   [canvas.width, canvas.height] = [width * scale, height * scale];
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = false;
   const [w, h] = [width / zoom, height / zoom];
   const [left, top] = [clamp(x * width - w / 2, 0, width - w), clamp(y * height - h / 2, 0, height - h)];
   context.drawImage(cut(image, tile), left, top, w, h, 0, 0, canvas.width, canvas.height);
-  canvas.dataset.drawn = wanted;
+  canvas.drawn = wanted;
 }
 
 /** p_t of an ascent after `step` steps. */
 const pAt = (ascent, source, step) => ascent.path[source][Math.min(step, ascent.steps)];
 
 function sourceName(ascent, source) {
-  const kind = { images: "test image", seeds: "seed", noise: "noise" }[VIEWS[ascent.view].start];
+  const kind = { images: "test image", seeds: "seed", noise: "noise" }[RATED[ascent.view].start];
   const label = ascent.label[source];
   return `${kind} ${ascent.index[source]}${label === null ? "" : ` of class ${quoted(label)}`}`;
 }
-
-const quoted = (name) => `“${name}”`;
 
 /** All that decides a picture, as text. */
 function provenance(ascent, source, step) {
@@ -85,7 +88,6 @@ function provenance(ascent, source, step) {
 }
 
 const heading = ({ name, better }) => name + ({ 1: " ↑", "-1": " ↓" }[better] ?? "");
-const capital = (text) => text.replace(/^[a-z](?=[a-z])/, (letter) => letter.toUpperCase()); // not p̄ₜ
 
 /** [name, value] of all measures of the end of an ascent. */
 function measuresOf(ascent, source) {

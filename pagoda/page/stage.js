@@ -3,16 +3,17 @@
 const slots = ["a", "b"];
 let playing = null;
 let flickering = null;
+let held = false; // the flicker stands still
 let swapped = false; // while flickering: B is in the place of A
 
 function buildStage() {
   const choose = byId("class");
-  choose.append(...DATA.classes.map((name, number) => el("option", { value: number }, name)));
+  choose.append(...DATA.classes.map((name, number) => el("option", { value: number }, bare(name))));
   choose.addEventListener("change", () => show({ class: DATA.classes[choose.value] }));
   byId("class-before").addEventListener("click", () => turnClass(-1));
   byId("class-after").addEventListener("click", () => turnClass(1));
   byId("epsilon").append(...RADII.map((epsilon) => el("label", {},
-    el("input", { type: "radio", name: "epsilon", value: epsilon, onchange: () => show({ eps: epsilon, answers: "" }) }),
+    el("input", { type: "radio", name: "epsilon", value: epsilon, onchange: () => show({ eps: epsilon }) }),
     el("span", {}, String(epsilon)))));
   byId("mode").addEventListener("change", (event) => setMode(event.target.value));
   for (const slot of slots) {
@@ -22,6 +23,7 @@ function buildStage() {
     listenToPicture(byId(`canvas-${slot}`).parentElement);
   }
   byId("swap").addEventListener("click", swap);
+  byId("still").addEventListener("click", () => holdFlicker(!held));
   byId("step").addEventListener("input", (event) => show({ step: stepsShown()[event.target.value] }, { keep: true }));
   byId("play").addEventListener("click", togglePlay);
   byId("zoom-in").addEventListener("click", () => zoomBy(2));
@@ -42,7 +44,8 @@ function turnStep(by) {
 
 function setMode(mode) {
   stopPlaying();
-  show({ mode, ...(mode === "blind" && state.mode !== "blind" && anew()) });
+  if (mode === "flicker" && state.mode !== mode) holdFlicker(matchMedia("(prefers-reduced-motion: reduce)").matches);
+  show({ mode, ...(mode === "blind" && state.mode !== "blind" && { kind: "two", ...anew() }) });
 }
 
 function togglePlay() {
@@ -108,15 +111,23 @@ function swap() {
   renderPictures();
 }
 
+function holdFlicker(hold) {
+  held = hold;
+  byId("still").setAttribute("aria-pressed", String(held));
+  byId("still").textContent = held ? "Go on" : "Pause";
+  flickerOrNot();
+}
+
 function flickerOrNot() {
-  if (state.mode !== "flicker") {
+  if (state.mode !== "flicker" || held) {
     clearInterval(flickering);
     flickering = null;
-    swapped = false;
-  } else if (!matchMedia("(prefers-reduced-motion: reduce)").matches) flickering ??= setInterval(swap, 600);
+    if (state.mode !== "flicker") swapped = false;
+  } else flickering ??= setInterval(swap, 600);
 }
 
 function renderStage() {
+  for (const slot of slots) document.documentElement.style.setProperty(`--view-${slot}`, RATED[state[slot]].colour ?? "#777777");
   byId("stage").hidden = state.mode === "blind";
   byId("look").dataset.mode = state.mode;
   byId("class").value = DATA.classes.indexOf(state.class);

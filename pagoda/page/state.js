@@ -4,13 +4,12 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const VIEWS = DATA.views;
 const MODES = ["side", "flicker", "blind"];
-const TRIALS = 20;
 const MAX_ZOOM = 16;
 
 const place = (view, epsilon, target) => JSON.stringify([view, epsilon, target]);
 
 /** The ascent of a view, a radius and a target class; undefined where there is none. */
-const ASCENTS = new Map(DATA.ascents.map((ascent) => [place(ascent.view, ascent.epsilon, ascent.target), ascent]));
+const ASCENTS = new Map([...DATA.ascents, ...(DATA.foil?.ascents ?? [])].map((ascent) => [place(ascent.view, ascent.epsilon, ascent.target), ascent]));
 const RADII = [...new Set(DATA.ascents.map((ascent) => ascent.epsilon))].sort((x, y) => x - y);
 
 const state = {
@@ -24,8 +23,10 @@ const state = {
   zoom: 1,
   x: 0.5, // centre of what is seen, as fractions of the picture
   y: 0.5,
-  seed: 1, // of the blind test's order
-  answers: "", // l: left, r: right, n: can't tell; one letter a trial
+  kind: "two", // of the blind test
+  started: false,
+  seed: 1, // of its order
+  answers: "", // one letter a trial: l, r, n (can't tell); of "which class?" one of LETTERS, or -
 };
 const opening = { ...state };
 const listeners = [];
@@ -77,6 +78,7 @@ function writeAddress() {
 }
 
 function settle() {
+  if (state.mode !== "blind") for (const slot of ["a", "b"]) if (state[slot] >= VIEWS.length) state[slot] = DATA.foil.of;
   state.source = clamp(state.source, 0, sourceCount() - 1);
   const steps = stepsShown();
   state.step = nearest(steps, Math.min(state.step, steps.at(-1)));
@@ -87,9 +89,11 @@ function settle() {
 }
 
 function addressOf(s) {
-  const fields = { class: s.class, eps: s.eps, a: VIEWS[s.a].key, b: VIEWS[s.b].key };
-  if (s.mode === "blind") Object.assign(fields, { mode: s.mode, seed: s.seed }, s.answers && { answers: s.answers });
-  else Object.assign(fields, { source: s.source, step: s.step, mode: s.mode });
+  const fields = { eps: s.eps };
+  const views = { a: RATED[s.a].key, b: RATED[s.b].key };
+  if (s.mode === "blind" && s.started) Object.assign(fields, { mode: s.mode, seed: s.seed, test: tokenOf(s) }, s.answers && { answers: s.answers });
+  else if (s.mode === "blind") Object.assign(fields, { mode: s.mode, kind: s.kind }, views);
+  else Object.assign(fields, { class: s.class, source: s.source, step: s.step, mode: s.mode }, views);
   if (s.zoom > 1) Object.assign(fields, { zoom: +s.zoom.toFixed(2), x: +s.x.toFixed(3), y: +s.y.toFixed(3) });
   return `#${new URLSearchParams(fields)}`.replaceAll("%40", "@").replaceAll("%2C", ",");
 }
@@ -100,7 +104,8 @@ function readAddress(hash) {
   const unknown = [];
   const number = (value, low, high) => (value.trim() !== "" && +value >= low && +value <= high ? +value : undefined);
   const whole = (value, low, high) => (Number.isInteger(number(value, low, high)) ? +value : undefined);
-  const view = (key) => VIEWS.find((each) => each.key === key)?.number;
+  const view = (key) => RATED.find((each) => each.key === key)?.number;
+  const fields = new URLSearchParams(hash.slice(1));
   const readers = {
     class: (value) => DATA.classes.find((name) => name === value),
     eps: (value) => RADII.find((epsilon) => epsilon === number(value, 0, Infinity)),
@@ -113,11 +118,14 @@ function readAddress(hash) {
     x: (value) => number(value, 0, 1),
     y: (value) => number(value, 0, 1),
     seed: (value) => whole(value, 0, 2 ** 32 - 1),
-    answers: (value) => (/^[lrn]*$/.test(value) ? value : undefined),
+    kind: (value) => (Object.hasOwn(KINDS, value) ? value : undefined),
+    test: (value) => readToken(value, whole(fields.get("seed") ?? "", 0, 2 ** 32 - 1)),
+    answers: (value) => (fields.has("test") ? value : undefined),
   };
-  for (const [name, value] of new URLSearchParams(hash.slice(1))) {
+  for (const [name, value] of fields) {
     const known = Object.hasOwn(readers, name) ? readers[name](value) : undefined;
-    if (known === undefined) unknown.push(`${name} “${value}”`);
+    if (known === undefined) unknown.push(`${name} “${bare(value)}”`);
+    else if (name === "test") Object.assign(read, known, { started: true });
     else read[name] = known;
   }
   return { read, unknown };
@@ -150,6 +158,12 @@ function chance(p) {
   if (p < 0.0005) return "< 0.001";
   return p >= 0.9995 ? "> 0.999" : p.toFixed(3);
 }
+
+/** A name without the characters that turn the direction of what follows. */
+const bare = (name) => name.replace(/[\u202a-\u202e\u2066-\u2069]/g, "");
+
+/** A name in quotation marks, whose letters turn nothing around it. */
+const quoted = (name) => `“\u2068${bare(name)}\u2069”`;
 
 const missing = (value) => value === null || value === undefined;
 const signed = (value, digits = 2) => (missing(value) ? "–" : value.toFixed(digits).replace("-", "−"));

@@ -1,90 +1,77 @@
-// The summary of the measures at the radius shown, and certified accuracy with the chosen σ marked.
+// The tables of the page with the chosen views marked, and certified accuracy as curves.
 
-const SERIES = 7; // colours; further curves take them again, dashed
+const marks = (match) => slots.filter((slot) => match(VIEWS[state[slot]] ?? {})).map((slot) => el("b", { class: `badge ${slot}` }, slot.toUpperCase()));
 
-const sameView = (row, view) => row.model === view.model && row.sigma === view.sigma && (row.start ?? "images") === view.start;
-const marks = (match) => slots.filter((slot) => match(VIEWS[state[slot]])).map((slot) => el("b", { class: `badge ${slot}` }, slot.toUpperCase()));
-
-const nameOf = (row) => VIEWS.find((view) => sameView(row, view))?.name ?? row.view ?? row.model;
-
-let summaryOf = "";
+/** Show the table of the radius chosen; mark A and B in it. */
 function renderSummary() {
-  const key = [state.eps, state.a, state.b].join();
-  if (key === summaryOf) return;
-  summaryOf = key;
-  const rows = DATA.summary.filter((row) => row.epsilon === state.eps);
-  const box = byId("summary");
-  if (!rows.length) return box.replaceChildren(el("p", { class: "muted" }, `No view was measured at ε = ${state.eps}.`));
-  const columns = DATA.measures.filter(({ column }) => rows.some((row) => column in row));
-  const flagged = rows.filter((row) => row.flags);
-  const body = rows.map((row) => {
-    const chosen = marks((view) => sameView(row, view));
-    return el("tr", { class: chosen.length ? "chosen" : null },
-      el("th", { scope: "row" }, nameOf(row).replaceAll(" = ", "\u00a0=\u00a0"), row.flags ? el("sup", {}, String(flagged.indexOf(row) + 1)) : "", " ", ...chosen),
-      el("td", {}, row.n === null ? "–" : String(row.n)),
-      columns.map(({ column }) => cell(row[column], row[`${column}_low`], row[`${column}_high`])));
-  });
-  const caption = `At ε = ${state.eps}. n: source images; brackets: 95 % intervals (Student’s t) over them, none where all are the same; –: undefined. Better is ↑ more, ↓ less.`;
-  box.replaceChildren(el("p", { class: "muted", id: "summary-note" }, caption),
-    tableOf("Measured alignment, a wide table", ["View", "n", ...columns.map((measure) => capital(heading(measure)))], body, { "aria-describedby": "summary-note" }),
-    el("ol", { class: "flags", hidden: !flagged.length }, flagged.map((row) => el("li", {}, el("b", {}, nameOf(row)), `: ${row.flags}`))),
-    el("dl", { class: "meanings" }, columns.map(({ name, meaning }) => el("div", {}, el("dt", {}, capital(name)), el("dd", {}, meaning)))));
+  for (const box of document.querySelectorAll("#summary [data-eps]")) box.hidden = +box.dataset.eps !== state.eps;
+  byId("not-measured").hidden = DATA.summary.some(({ epsilon }) => epsilon === state.eps);
+  for (const row of document.querySelectorAll("#summary tr[data-key]")) {
+    const chosen = marks((view) => view.key === row.dataset.key);
+    row.classList.toggle("chosen", chosen.length > 0);
+    row.querySelector(".marks").replaceChildren(...chosen);
+  }
 }
 
 const interval = (low, high, digits) => `[${signed(low, digits)}, ${signed(high, digits)}]`;
 
-const cell = (value, low, high) => el("td", {}, signed(value),
-  missing(low) ? null : el("span", { class: "interval" }, interval(low, high)));
-
 /** Curves by model and σ, in the order of the table. */
 function curvesOf(rows) {
-  const named = Map.groupBy(rows, ({ model, sigma }) => (model === "envelope" ? model : `${model}, σ = ${sigma}`));
-  return [...named].map(([name, points], number) => {
-    const { model, sigma } = points[0];
+  return [...Map.groupBy(rows, ({ name }) => name)].map(([name, points]) => {
+    const { model, sigma, colour, marker } = points[0];
     points.sort((p, q) => p.radius - q.radius);
-    return { name, number, model, sigma: model === "envelope" ? null : sigma, points };
+    return { name, model, colour, marker, sigma: model === "envelope" ? null : sigma, points };
   });
 }
+
+/** Markers of figures, by Matplotlib's names, as paths around 0. */
+const MARKER = {
+  o: "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0Z", s: "M-3.6,-3.6H3.6V3.6H-3.6Z", "^": "M0,-4.6L4.4,3.4H-4.4Z", v: "M0,4.6L4.4,-3.4H-4.4Z",
+  D: "M0,-5L5,0L0,5L-5,0Z", d: "M0,-5L3.2,0L0,5L-3.2,0Z", "*": "M0,-5.4L1.4,-1.7L5.2,-1.7L2.2,0.7L3.2,4.4L0,2.2L-3.2,4.4L-2.2,0.7L-5.2,-1.7L-1.4,-1.7Z",
+  P: "M-1.6,-4.6H1.6V-1.6H4.6V1.6H1.6V4.6H-1.6V1.6H-4.6V-1.6H-1.6Z", X: "M-4.6,-2.6L-2.6,-4.6L0,-2L2.6,-4.6L4.6,-2.6L2,0L4.6,2.6L2.6,4.6L0,2L-2.6,4.6L-4.6,2.6L-2,0Z",
+  h: "M0,-4.8L4.2,-2.4V2.4L0,4.8L-4.2,2.4V-2.4Z", p: "M0,-4.8L4.6,-1.5L2.8,3.9H-2.8L-4.6,-1.5Z",
+};
 
 let drawnCurves = "";
 function renderCurves() {
   const box = byId("curves");
   const width = Math.max(280, box.clientWidth);
   const key = [width, state.a, state.b].join();
-  if (key === drawnCurves) return;
-  drawnCurves = key;
   const curves = curvesOf(DATA.certified);
-  if (!curves.length) return box.replaceChildren(el("p", { class: "muted" }, "Nothing is certified in this experiment."));
+  if (key === drawnCurves || !curves.length) return;
+  drawnCurves = key;
   const height = Math.min(400, Math.max(260, width * 0.42));
   const edge = { left: 44, right: 12, top: 28, bottom: 42 };
   const furthest = Math.max(0.25, ...DATA.certified.filter((row) => row.accuracy > 0).map((row) => row.radius));
   const x = (radius) => edge.left + (Math.min(radius, furthest) / furthest) * (width - edge.left - edge.right);
   const y = (share) => height - edge.bottom - share * (height - edge.top - edge.bottom);
   const at = (radius, share) => `${x(radius).toFixed(1)},${y(share).toFixed(1)}`;
-  const sigmas = slots.map((slot) => VIEWS[state[slot]].sigma).filter((sigma) => sigma > 0);
+  const sigmas = slots.map((slot) => VIEWS[state[slot]]?.sigma).filter((sigma) => sigma > 0);
   const parts = axes(width, height, edge, furthest, x, y);
   const order = (curve) => (sigmas.includes(curve.sigma) ? 1 : 0);
-  const look = (curve) => {
-    const own = slots.findLast((slot) => VIEWS[state[slot]].model === curve.model && VIEWS[state[slot]].sigma === curve.sigma);
-    return [own ?? `s${curve.number % SERIES}`, curve.number >= SERIES && "again", order(curve) && "marked", curve.sigma === null && "envelope"]
-      .filter(Boolean).join(" ");
-  };
+  const look = (curve) => ["coloured", order(curve) && "marked", curve.sigma === null && "envelope"].filter(Boolean).join(" ");
   for (const curve of [...curves].sort((p, q) => order(p) - order(q))) {
     const points = curve.points.filter((row) => row.radius <= furthest);
-    const kind = `series ${look(curve)}`;
     const band = [...points.map((row) => at(row.radius, row.high)), ...points.map((row) => at(row.radius, row.low)).reverse()];
-    parts.push(el("g", { class: kind, "data-curve": curve.name },
+    parts.push(coloured(el("g", { class: `series ${look(curve)}`, "data-curve": curve.name },
       curve.sigma === null ? null : el("path", { class: "band", d: `M${band.join("L")}Z` }),
       el("polyline", { points: points.map((row) => at(row.radius, row.accuracy)).join(" ") }),
-      points.map((row) => el("circle", { cx: x(row.radius).toFixed(1), cy: y(row.accuracy).toFixed(1), r: 3 },
-        el("title", {}, `${curve.name}, radius ${row.radius}: ${signed(row.accuracy)} ${interval(row.low, row.high)}, n = ${row.n}`)))));
+      points.map((row) => el("path", { class: "dot", d: MARKER[curve.marker], transform: `translate(${at(row.radius, row.accuracy)})` },
+        el("title", {}, `${curve.name}, radius ${row.radius}: ${signed(row.accuracy)} ${interval(row.low, row.high)}, n = ${row.n}`)))), curve.colour));
   }
-  const legend = curves.map((curve) => el("li", { class: look(curve) }, el("i", {}), curve.name, " ",
-    marks((view) => view.model === curve.model && view.sigma === curve.sigma)));
+  const sample = (curve) => el("svg", { viewBox: "-14 -6 28 12", width: 28, height: 12, "aria-hidden": "true", class: "series" },
+    el("polyline", { points: "-14,0 14,0" }), el("path", { class: "dot", d: MARKER[curve.marker] }));
+  const legend = curves.map((curve) => coloured(el("li", { class: look(curve) }, sample(curve), curve.name, " ",
+    marks((view) => view.model === curve.model && view.sigma === curve.sigma)), curve.colour));
   const label = `Certified accuracy against L2 radius: ${curves.map((curve) => `${curve.name} starts at ${signed(curve.points[0].accuracy)}`).join("; ")}`;
   box.replaceChildren(
     el("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label }, parts),
-    el("ul", { class: "legend" }, legend), el("p", { class: "muted", id: "curves-note" }, curvesNote(curves)), numbersOf(curves));
+    el("ul", { class: "legend" }, legend), el("p", { class: "muted", id: "curves-note" }, curvesNote(curves)));
+}
+
+function coloured(element, colour) {
+  element.style.setProperty("--view", colour);
+  return element;
 }
 
 function axes(width, height, edge, furthest, x, y) {
@@ -103,19 +90,9 @@ function axes(width, height, edge, furthest, x, y) {
 
 function curvesNote(curves) {
   return slots.map((slot) => {
-    const view = VIEWS[state[slot]];
+    const view = VIEWS[state[slot]] ?? {};
     if (!view.sigma) return `${slot.toUpperCase()} is unsmoothed: it has no certificate.`;
     const own = curves.find((curve) => curve.model === view.model && curve.sigma === view.sigma);
-    return own ? `${slot.toUpperCase()}: ${own.name}.` : `${slot.toUpperCase()}: ${view.model} was not certified at σ = ${view.sigma}.`;
+    return own ? `${slot.toUpperCase()}: ${own.name}.` : `${slot.toUpperCase()}: ${view.name} was not certified.`;
   }).join(" ");
-}
-
-/** The same as numbers, for those who do not see the curves. */
-function numbersOf(curves) {
-  const radii = [...new Set(DATA.certified.map((row) => row.radius))].sort((p, q) => p - q);
-  const rows = curves.map((curve) => el("tr", {}, el("th", { scope: "row" }, curve.name), radii.map((radius) => {
-    const row = curve.points.find((point) => point.radius === radius) ?? {};
-    return cell(row.accuracy, row.low, row.high);
-  })));
-  return el("details", {}, el("summary", {}, "The same in numbers"), tableOf("Certified accuracy in numbers", ["Radius", ...radii.map(String)], rows));
 }

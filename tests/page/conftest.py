@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
+from pagoda.figures.looks import name_of
 from steps import gallery
 from tests.test_gallery import CLASSES, write_set
 
@@ -21,9 +22,7 @@ PIXELS = """canvas => {
         out.push(all[4 * (Math.floor((y + .5) * h / 8) * w + Math.floor((x + .5) * w / 8)) + c]);
     return out;
 }"""
-DRAWN = (
-    "[...document.querySelectorAll('canvas')].every(c => !c.checkVisibility() || c.dataset.drawn === c.dataset.wanted)"
-)
+DRAWN = "[...document.querySelectorAll('canvas')].every(c => !c.checkVisibility() || c.drawn === c.wanted)"
 
 
 def until(page, condition):
@@ -38,7 +37,7 @@ def until(page, condition):
 def example(tmp_path_factory):
     config, ascents = write_set(tmp_path_factory.mktemp("page"))
     gallery.run(config)
-    by_place = {(a.settings.view.label, a.settings.epsilon, a.settings.target): a for a in ascents}
+    by_place = {(name_of(a.settings.view), a.settings.epsilon, a.settings.target): a for a in ascents}
     return f"file://{config.out}", by_place
 
 
@@ -75,7 +74,8 @@ def open_page(browser, example):
     assert {url.partition("#")[0] for url in asked if not url.startswith(("data:", "blob:"))} == {example[0]}
 
 
-STANDARD, GAUSSIAN = "standard, unsmoothed", "gaussian-0.5, smoothed with σ = 0.5"
+STANDARD, GAUSSIAN = "standard, unsmoothed", "trained under noise σ = 0.5, smoothed"
+ADVERSARIAL = "adversarially trained ε = 1, unsmoothed"
 SEEDS = f"{GAUSSIAN}, from seeds"
 
 

@@ -1,9 +1,13 @@
 """What the page's controls show is what the ascents hold."""
 
+import shutil
+
 import pytest
 
-from tests.page.conftest import DRAWN, GAUSSIAN, SEEDS, STANDARD, expect, shown, until
-from tests.test_gallery import CLASSES
+from steps import gallery
+from tests.conftest import changed
+from tests.page.conftest import ADVERSARIAL, DRAWN, GAUSSIAN, SEEDS, STANDARD, expect, shown, until
+from tests.test_gallery import CLASSES, write_set
 
 
 def test_the_page_opens_with_the_claim_and_each_control_shows_what_it_names(open_page, example):
@@ -14,16 +18,20 @@ def test_the_page_opens_with_the_claim_and_each_control_shows_what_it_names(open
     expect(page, example, STANDARD, target=2)
     page.get_by_label("1", exact=True).check(force=True)
     expect(page, example, STANDARD, target=2, epsilon=1.0)
-    page.select_option("#a", label="adversarial-1, unsmoothed")
-    expect(page, example, "adversarial-1, unsmoothed", target=2, epsilon=1.0)
+    page.select_option("#a", label=ADVERSARIAL)
+    expect(page, example, ADVERSARIAL, target=2, epsilon=1.0)
     page.select_option("#b", label=STANDARD)
-    expect(page, example, "adversarial-1, unsmoothed", STANDARD, target=2, epsilon=1.0)
+    expect(page, example, ADVERSARIAL, STANDARD, target=2, epsilon=1.0)
     page.locator("#sources button").nth(1).click()
-    expect(page, example, "adversarial-1, unsmoothed", STANDARD, target=2, epsilon=1.0, source=1)
+    expect(page, example, ADVERSARIAL, STANDARD, target=2, epsilon=1.0, source=1)
     page.locator("#step").fill("1")
-    expect(page, example, "adversarial-1, unsmoothed", STANDARD, target=2, epsilon=1.0, source=1, frame=1)
+    expect(page, example, ADVERSARIAL, STANDARD, target=2, epsilon=1.0, source=1, frame=1)
     page.locator("#strip button").nth(3).click()
-    expect(page, example, "adversarial-1, unsmoothed", STANDARD, target=3, epsilon=1.0, source=1, frame=1)
+    expect(page, example, ADVERSARIAL, STANDARD, target=3, epsilon=1.0, source=1, frame=1)
+
+
+def quoted(number):
+    return f"“\u2068{CLASSES[number]}\u2069”"  # isolated: its letters turn nothing around it
 
 
 def test_every_picture_says_what_it_is(open_page, example):
@@ -34,7 +42,7 @@ def test_every_picture_says_what_it_is(open_page, example):
                   "each of 0.2", "seed 7", "test image 1", CLASSES[0], CLASSES[1], "0123456789ab", "‖δ‖ 2.00",
                   f"{ascent.p_path[6, 1]:.3f}", f"{ascent.p_before[1]:.3f}", f"{ascent.p_after[1]:.3f}",
                   "contrastive cosine 0.123", "high-frequency fraction 0.80",
-                  f"judge: random patches “{CLASSES[1]}” → “{CLASSES[0]}”",
+                  f"judge: random patches {quoted(1)} → {quoted(0)}",
                   f"split-half cosine {ascent.split_half[1]:.2f}"):  # fmt: skip
         assert value in caption
     assert "class Gaussians" not in caption
@@ -50,7 +58,7 @@ def test_every_picture_says_what_it_is(open_page, example):
 def test_a_link_restores_what_is_shown_and_back_and_forward_walk_it(open_page, example):
     page = open_page()
     page.select_option("#class", label=CLASSES[3])
-    page.select_option("#b", label="adversarial-1, unsmoothed")
+    page.select_option("#b", label=ADVERSARIAL)
     page.locator("#sources button").nth(2).click()
     page.locator("#step").fill("2")
     for _ in range(2):
@@ -62,14 +70,14 @@ def test_a_link_restores_what_is_shown_and_back_and_forward_walk_it(open_page, e
     assert again.locator("#zoom-value").inner_text() == "4×"
     assert (shown(again, "canvas-a") == shown(page, "canvas-a")).all()
     again.keyboard.press("0")
-    expect(again, example, STANDARD, "adversarial-1, unsmoothed", target=3, source=2, frame=2)
+    expect(again, example, STANDARD, ADVERSARIAL, target=3, source=2, frame=2)
     page.keyboard.press("0")
     page.go_back()
-    expect(page, example, STANDARD, "adversarial-1, unsmoothed", target=3)
+    expect(page, example, STANDARD, ADVERSARIAL, target=3)
     page.go_back()
     expect(page, example, STANDARD, target=3)
     page.go_forward()
-    expect(page, example, STANDARD, "adversarial-1, unsmoothed", target=3)
+    expect(page, example, STANDARD, ADVERSARIAL, target=3)
 
 
 def test_a_link_to_what_is_not_there_says_so(open_page, example):
@@ -141,21 +149,20 @@ def test_what_a_view_lacks_is_said_in_its_place(open_page, example):
 
 def test_tables_and_curves_mark_the_chosen_views(open_page):
     page = open_page()
-    chosen = page.locator("#summary tr.chosen")
+    table = page.locator("#summary [data-eps]:not([hidden])")
+    chosen = table.locator("tr.chosen")
     names = [row.partition("\t")[0].replace("\u00a0", " ") for row in chosen.all_inner_texts()]
     assert names == [f"{STANDARD}1 A", f"{GAUSSIAN}3 B"]  # the numbers: of remarks
-    assert "0.25" in chosen.first.inner_text() and "[0.13, 0.38]" in chosen.first.inner_text()
+    assert "0.25" in chosen.first.inner_text() and "[0.12, 0.38]" in chosen.first.inner_text()
     assert "–" in chosen.first.inner_text()
-    assert f"{STANDARD}: N is too small <b>" in page.locator("#summary .flags").inner_text()
-    assert "Contrastive cosine ↑" in page.locator("#summary thead").inner_text()
-    assert page.locator("#summary tbody tr").count() == 4
+    assert f"{STANDARD}: N is too small <b>" in table.locator(".flags").inner_text()
+    assert "Contrastive cosine ↑" in table.locator("thead").inner_text()
+    assert table.locator("tbody tr").count() == 4
     page.get_by_label("1", exact=True).check(force=True)
-    assert page.locator("#summary tbody tr").count() == 3
+    assert table.locator("tbody tr").count() == 3
     assert page.locator("#curves .series.marked").count() == 2
-    assert (
-        "A is unsmoothed: it has no certificate. B: gaussian-0.5, σ = 0.5." in page.locator("#curves-note").inner_text()
-    )
-    page.select_option("#b", label="adversarial-1, unsmoothed")
+    assert f"A is unsmoothed: it has no certificate. B: {GAUSSIAN}." in page.locator("#curves-note").inner_text()
+    page.select_option("#b", label=ADVERSARIAL)
     assert page.locator("#curves .series.marked").count() == 0
 
 
@@ -183,3 +190,87 @@ def test_the_theme_follows_the_system_until_it_is_chosen(open_page):
     page.emulate_media(color_scheme="light")
     page.click("#theme")
     assert page.evaluate(colour) == dark
+
+
+def test_the_lead_chart_has_each_difference_with_its_interval(open_page):
+    page = open_page()
+    rows = page.locator(".differences").first.locator("tbody tr")
+    assert rows.first.inner_text().split("\t")[0] == "Contrastive cosine ↑" and "holds" in rows.first.inner_text()
+    assert "0.250[0.125, 0.500]" in rows.first.inner_text().replace("\n", "")
+    places = rows.first.locator("line.bar").evaluate("e => [+e.getAttribute('x1'), +e.getAttribute('x2')]")
+    assert places == [25, 100] and float(rows.first.locator("circle").get_attribute("cx")) == 50
+    assert rows.nth(1).locator("line.bar").count() == 0 and rows.nth(1).locator("circle.hollow").count() == 1
+
+
+def test_without_scripts_there_are_a_picture_and_the_numbers(browser, example):
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(example[0])
+    assert page.locator("img.headline").evaluate_all("all => all.map(e => e.naturalWidth)") == [24]
+    assert not page.locator("#look").is_visible()
+    assert page.locator("#summary [data-eps='2.0'] tbody tr").first.is_visible()
+    assert "holds" in page.locator(".differences").first.inner_text()
+    page.context.close()
+
+
+def test_print_shows_every_column_dark_on_light(browser, example, tmp_path):
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    page.goto(example[0])
+    page.click("#theme")
+    page.click("#theme")  # dark by choice
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 1030, "height": 700})  # A4, landscape, within its margins
+    until(page, "getComputedStyle(document.body).color === 'rgb(29, 29, 27)'")
+    cut = "[...document.querySelectorAll('.scroll')].filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth)"
+    assert page.evaluate(f"{cut}.length") == 0
+    context.close()
+
+
+def test_the_flicker_can_be_stopped_and_goes_on(open_page):
+    page = open_page("#mode=flicker")
+    page.click("#still")
+    before = page.locator("#figure-a .badge.now").inner_text()
+    page.wait_for_timeout(1400)
+    assert page.locator("#figure-a .badge.now").inner_text() == before
+    page.keyboard.press("Escape")
+    page.click("#still")
+    until(page, f"document.querySelector('#figure-a .badge.now').textContent !== '{before}'")
+
+
+def test_fingers_have_room(browser, example):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    for mode in ("side", "flicker", "blind"):
+        page.goto(f"{example[0]}#mode={mode}")
+        page.reload()
+        small = """[...document.querySelectorAll('button, select, summary, .segments span')]
+            .filter(e => e.checkVisibility()).map(e => [e.getBoundingClientRect(), e.outerHTML])
+            .filter(([box]) => Math.min(box.height, box.width) < 43.5).map(([, html]) => html)"""
+        until(page, "document.querySelector('#class option') !== null")
+        assert page.evaluate(small) == []
+    context.close()
+
+
+def test_sheets_beside_the_page_are_shown_and_a_lost_folder_is_told(browser, example, tmp_path):
+    folder = tmp_path / "page"
+    config, _ = write_set(tmp_path / "set")
+    gallery.LIMIT, limit = 2000, gallery.LIMIT
+    try:
+        gallery.run(changed(config, out=folder / "index.html"))
+    finally:
+        gallery.LIMIT = limit
+    page = browser.new_context().new_page()
+    page.goto(f"file://{folder}/index.html")
+    until(page, DRAWN)
+    assert page.evaluate("byId('canvas-a').drawn !== '' && byId('canvas-a').width > 0") and not page.evaluate(
+        "getComputedStyle(byId('notice')).display !== 'none'"
+    )
+    shown_pixels = page.locator("#canvas-a").screenshot()
+    page.select_option("#class", index=1)
+    until(page, DRAWN)
+    assert page.locator("#canvas-a").screenshot() != shown_pixels
+    shutil.rmtree(folder / "sheets")
+    page.reload()
+    until(page, "!byId('notice').hidden")
+    assert "the folder “sheets” belongs beside this page" in page.locator("#notice").inner_text()
+    page.context.close()

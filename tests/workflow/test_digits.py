@@ -87,7 +87,8 @@ def test_it_makes_what_the_readme_says_and_then_has_nothing_to_do(project):
     results = project / "results" / "tiny"
     montages = sorted(str(path.relative_to(results / "montage")) for path in (results / "montage").rglob("*.*"))
     every = ["class=3.png", "class=7.png"]
-    singles = ["controls.png", "eps=2.png", "headline.png", "ladder/class=3.png", "animation/class=3.png"]
+    singles = ["eps=2.png", "ladder/class=3.png", "steps/class=3.png", "animation/class=3.png"]
+    singles += [f"{figure}.{suffix}" for figure in ("headline", "controls") for suffix in ("png", "md", "tex")]
     assert montages == sorted([*every, *singles])
     assert {"index.html", "measures.png", "gradients.png"} < {path.name for path in results.iterdir()}
     assert "the hypothesis" in (results / "align" / "summary.md").read_text()
@@ -105,10 +106,11 @@ def test_no_experiment_may_take_the_name_of_a_rule(project):
     assert "config.experiments.train: a rule has that name; take another" in done.stdout + done.stderr
 
 
-CONTRAST = {"montage_headline": 1, "montage_controls": 1}
+CONTRAST = {"montage_headline": 1, "montage_controls": 1, "caption_headline": 2, "caption_controls": 2}
+WAY = {"montage_animation": 1, "montage_steps": 1}
 ALIGN = {"align": 2, "align_summary": 1, "gradients": 1, "measures": 1, "gallery": 1} | CONTRAST
 MONTAGES = {"montage_class": 2, "montage_eps": 1, "montage_ladder": 1}
-ALL_ASCENTS = {"ascend": 4, "montage_animation": 1} | MONTAGES | ALIGN
+ALL_ASCENTS = {"ascend": 4} | WAY | MONTAGES | ALIGN
 CERTIFY = {"certify": 1, "gather": 1, "certified_accuracy": 1, "measures": 1, "gallery": 1}
 EVERYTHING = {"train": 4} | ALL_ASCENTS | CERTIFY
 
@@ -123,7 +125,7 @@ EVERYTHING = {"train": 4} | ALL_ASCENTS | CERTIFY
         # One more view: one line.
         (
             lambda c: c["ascend"]["views"].append({"model": "gaussian-0.25", "sigma": 0}),
-            {"ascend": 2, "montage_animation": 1} | MONTAGES | ALIGN | {"align": 1, "montage_headline": 0},
+            WAY | MONTAGES | ALIGN | {"ascend": 2, "align": 1, "montage_headline": 0, "caption_headline": 0},
         ),
         # No source picture: one picture more.
         (
@@ -134,7 +136,7 @@ EVERYTHING = {"train": 4} | ALL_ASCENTS | CERTIFY
             lambda c: c.update(
                 sweep={"views": [{"model": "gaussian-0.25", "sigma": 0.25}], "draws": [1, 4], "class": "3"}
             ),
-            {"ascend": 2, "montage_sweep": 1, "gallery": 1},
+            {"ascend": 2, "estimate": 1, "montage_sweep": 1, "gallery": 1},
         ),
         (lambda c: c["align"].update(gate=0.6), {"align_summary": 1, "measures": 1, "gallery": 1}),
         (lambda c: c["ascend"].update(steps=3), ALL_ASCENTS),
@@ -190,7 +192,7 @@ def test_without_anything_to_certify_there_is_no_certified_accuracy(tmp_path):
             "pagoda/figures/designs.py",
             "SOURCES = 8",
             "SOURCES = 9",
-            MONTAGES | CONTRAST | {"montage_animation": 1},
+            MONTAGES | CONTRAST | WAY | {"gallery": 1},
         ),
     ],
     ids=["formula", "comment", "docstring", "interval", "montage"],
@@ -318,6 +320,16 @@ def test_a_bundle_is_rebuilt_from_its_manifest(project, tmp_path):
     ran = Counter(words.split()[2] for words in manifest["commands"])
     assert (ran["steps.train"], ran["steps.ascend"], ran["steps.align"]) == (3, 4, 2)
     assert ran["steps.montage"] == sum("montage" in name for name in manifest["files"])
+
+
+def test_answers_of_readers_are_put_together_where_there_are_any(project):
+    done = snakemake(project, "-n", "results/tiny/raters.md")
+    said = "no raters/tiny/*.csv: the blind test of results/tiny/index.html gives such files"
+    assert done.returncode != 0 and said in done.stdout + done.stderr
+    (project / "raters" / "tiny").mkdir(parents=True)
+    (project / "raters" / "tiny" / "ann.csv").touch()
+    assert planned(project, "results/tiny/raters.md") == {"raters": 1}
+    shutil.rmtree(project / "raters")
 
 
 def test_dag_can_be_drawn(project):

@@ -39,6 +39,7 @@ rule align_summary:
         facts=lambda wildcards: alignments(wildcards, "json", views_of(wildcards, start=None)),
     output:
         table="results/{experiment}/align/summary.csv",
+        differences="results/{experiment}/align/differences.csv",
         page=report(
             "results/{experiment}/align/summary.md",
             caption="../report/align_summary.rst",

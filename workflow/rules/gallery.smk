@@ -3,15 +3,18 @@ rule gallery:
         ascents=page_ascents,
         measures=lambda wildcards: alignments(wildcards, "csv", views_of(wildcards, start=None)),
         summary=rules.align_summary.output.table,
+        differences=rules.align_summary.output.differences,
         certified=certified_table,
+        headline="results/{experiment}/montage/headline.png",
     output:
-        report(
+        page=report(
             "results/{experiment}/index.html",
             caption="../report/gallery.rst",
             category="4 Page",
             subcategory="{experiment}",
             labels={"page": "every ascent step by step, and a blind test"},
         ),
+        sheets=directory("results/{experiment}/sheets"),
     log:
         "results/{experiment}/logs/gallery.log",
     conda:
@@ -26,4 +29,5 @@ rule gallery:
         code=fingerprint("steps.gallery"),
     shell:
         "python -m steps.gallery --ascents {params.ascents} --measures {input.measures:q} --summary {input.summary:q}"
-        " --certified {input.certified:q} --out {output:q} {params.flags} --code {params.code} --log {log:q}"
+        " --differences {input.differences:q} --certified {input.certified:q} --headline {input.headline:q}"
+        " --out {output.page:q} {params.flags} --code {params.code} --log {log:q}"

@@ -21,7 +21,7 @@ def targets(name):
         *montages_of(experiment, classes),
     ]
     captions = [f"montage/{figure}.{text}" for figure in ("headline", "controls") for text in ("md", "tex")]
-    others = [*captions, "align/summary.md", "index.html"]
+    others = [*captions, "align/summary.md", "align/differences.csv", "index.html", "sheets"]
     return [f"results/{name}/{path}" for path in (*(f"{f}.png" for f in figures), *others)]
 
 

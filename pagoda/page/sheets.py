@@ -1,0 +1,92 @@
+"""Sheets: the pictures of an ascent as one image, in the page itself or, where they are too many, beside it."""
+
+import base64
+import hashlib
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pagoda.files import write_bytes
+
+LOSSLESS = 64
+"""Pixels a side up to which pictures are stored exactly; larger ones as WebP of quality QUALITY."""
+QUALITY = 85
+WEBP_SIDE = 16383  # pixels a side that the WebP format ends at
+FOLDER = "sheets"
+
+
+class Sheets:
+    """The sheets of a page, each once, by number.
+
+    Below `limit` bytes in all they stand in the page, as data URLs; above, as files in the folder `sheets` beside it,
+    which the page loads when it shows them.
+    """
+
+    def __init__(self, page: Path, limit: int):
+        """Sheets of the page at the path `page`. What an earlier page has left in the folder is removed."""
+        self.folder, self.limit, self.size = page.parent / FOLDER, limit, 0
+        self._numbers: dict[str, int] = {}
+        self._kept: list[tuple[str, bytes]] | None = []
+        self._names: list[str] = []
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def beside(self) -> bool:
+        """Whether they lie beside the page."""
+        return self._kept is None
+
+    def add(self, tiles: np.ndarray) -> int:
+        """Add pictures, uint8 [sources, frames, C, H, W], and return the number of their sheet."""
+        form, content = sheet(tiles)
+        digest = hashlib.sha256(content).hexdigest()
+        if digest not in self._numbers:
+            self._numbers[digest] = len(self._names)
+            self._names.append(f"{FOLDER}/{len(self._names)}.{form}")
+            self.size += len(content)
+            self._keep(form, content)
+        return self._numbers[digest]
+
+    def urls(self) -> list[str]:
+        """Return where each sheet is found, by number."""
+        if self.beside:
+            return self._names
+        return [f"data:image/{form};base64,{base64.b64encode(content).decode()}" for form, content in self._kept]
+
+    def _keep(self, form: str, content: bytes) -> None:
+        if self._kept is not None:
+            self._kept.append((form, content))
+            if self.size * 4 / 3 <= self.limit:
+                return
+            pending, self._kept = self._kept, None
+        else:
+            pending = [(form, content)]
+        for name, (_, one) in zip(self._names[-len(pending) :], pending, strict=True):
+            write_bytes(self.folder.parent / name, one)
+
+
+def sheet(tiles: np.ndarray) -> tuple[str, bytes]:
+    """Return pictures, uint8 [sources, frames, C, H, W], as one image: its format and its bytes; the same for the same.
+
+    Large ones stand in a column. Of small ones, whose image must be exact, the rows of all frames of a source are
+    interleaved, so that lossless compression predicts a pixel from the frame before: a seventh less on the digits.
+    """
+    sources, frames, channels, height, width = tiles.shape
+    small = max(height, width) <= LOSSLESS
+    ordered = tiles.transpose(0, 3, 1, 4, 2) if small else tiles.transpose(0, 1, 3, 4, 2)
+    whole = ordered.reshape(sources * frames * height, width, channels)
+    image = Image.fromarray(whole[:, :, 0] if channels == 1 else whole)
+    if len(whole) > WEBP_SIDE:
+        return _encoded("png", image, optimize=True)
+    if not small:
+        return _encoded("webp", image, quality=QUALITY, method=6)
+    forms = _encoded("png", image, optimize=True), _encoded("webp", image, lossless=True, quality=100, method=4)
+    return min(forms, key=lambda form: len(form[1]))
+
+
+def _encoded(form: str, image: Image.Image, **settings: object) -> tuple[str, bytes]:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **settings)
+    return form, buffer.getvalue()

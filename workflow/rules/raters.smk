@@ -1,0 +1,33 @@
+def rater_files(wildcards):
+    """Return the files of readers' answers: what lies in raters/{experiment}/."""
+    experiment_of(wildcards)
+    folder = Path("raters", wildcards.experiment)
+    if not (found := sorted(map(str, folder.glob("*.csv")))):
+        refuse(f"no {folder}/*.csv: the blind test of results/{wildcards.experiment}/index.html gives such files")
+    return found
+
+
+rule raters:
+    input:
+        page=rules.gallery.output.page,
+        answers=rater_files,
+    output:
+        report(
+            "results/{experiment}/raters.md",
+            caption="../report/raters.rst",
+            category="3 Tables",
+            subcategory="{experiment}",
+            labels={"table": "what people see, beside the judges"},
+        ),
+    log:
+        "results/{experiment}/logs/raters.log",
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=growing(2000),
+        runtime=15,
+    params:
+        code=fingerprint("steps.raters"),
+    shell:
+        "python -m steps.raters --page {input.page:q} --answers {input.answers:q} --out {output:q}"
+        " --code {params.code} --log {log:q}"

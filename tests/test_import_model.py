@@ -142,6 +142,7 @@ def test_a_training_starts_from_an_import(good, dataset, tmp_path, model):
     asked = train.Config(
         data=dataset, out=tmp_path / "tuned" / "model.safetensors", architecture=good.architecture, model=model,
         init=imported.out, epochs=1, batch=200, optimiser={"name": "sgd", "learning_rate": 1e-9},
+        precision="float32",
     )  # fmt: skip
     train.run(asked)
     start, end = (load_model(path) for path in (imported.out, asked.out))

@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -124,7 +123,7 @@ def main() -> None:
     """Print it."""
     parser = argparse.ArgumentParser("python workflow/check.py", description=__doc__.splitlines()[0])
     parser.add_argument("experiment")
-    parser.add_argument("--config", type=json.loads, required=True, help="what config.yaml and the command line say")
+    parser.add_argument("--config", type=Path, required=True, help="JSON: what config.yaml and the command line say")
     parser.add_argument("--snakefile", required=True)
     asked = parser.parse_args()
     try:
@@ -133,9 +132,9 @@ def main() -> None:
         sys.exit(f"error: {fault}")
 
 
-def report(name: str, config: dict, snakefile: str) -> None:
+def report(name: str, config: Path, snakefile: str) -> None:
     """Print what an experiment is about to do. Raises BadInput as planning and fetch would."""
-    experiment = check_config(config)[name]
+    experiment = check_config(json.loads(config.read_text()))[name]
     dataset, known = experiment.dataset, DATASETS[experiment.dataset.kind]
     torch.set_num_threads(experiment.threads)
     labels, classes, said = holdings(experiment)
@@ -161,10 +160,7 @@ def report(name: str, config: dict, snakefile: str) -> None:
         epochs = "imported" if model.checkpoint else f"{experiment.training_of(model).epochs} epochs"
         costs[label] = costs[key]
         print(f"train {label}: {epochs}, {parameters[key]:,} parameters, {key}")
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "config.json"
-        file.write_text(json.dumps(config))
-        jobs, needs = makespan.plan(name, ["--snakefile", snakefile, "--configfile", str(file)])
+    jobs, needs = makespan.plan(name, ["--snakefile", snakefile, "--configfile", str(config)])
     counts = Counter(rule for rule, _ in jobs.values() if rule != name)
     print(f"{sum(counts.values())} jobs: {', '.join(f'{rule} {count}' for rule, count in counts.items())}")
     measured = makespan.measured(Path("results") / name / "benchmarks")

@@ -99,6 +99,7 @@ def test_a_check_says_in_seconds_what_is_there_and_what_will_be_done(project, tm
     assert done.returncode != 0 and re.search(
         r"error: cannot read the picture .*train/a/1\.png: no picture", done.stdout
     )
+    assert '"kind": "imagefolder"' not in done.stdout + done.stderr  # the line is not lost in the config
 
 
 NEW = [sys.executable, str(ROOT / "workflow" / "new.py")]

@@ -3,6 +3,7 @@
 Nothing heavy is imported by `pagoda.options`: Snakemake reads it on every call.
 """
 
+import os.path
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -50,4 +51,5 @@ Count = Annotated[int, Field(ge=1)]
 Length = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, StringConstraints(pattern=r"^[\w.+-]+$")]
+Expanded = Annotated[str, AfterValidator(os.path.expanduser)]
 Precision = Literal["auto", "float32", "bfloat16"]

@@ -1,12 +1,11 @@
 """The pictures of an experiment: where they lie, and how they are cut."""
 
-import os.path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from pagoda.data.classes import DATASETS
-from pagoda.options.base import Options, Share, option
+from pagoda.options.base import Expanded, Options, Share, option
 
 
 def _both_sides(given: Any) -> tuple[int, int]:
@@ -32,7 +31,6 @@ Sides = Annotated[
     ),
 ]
 Channels = Annotated[Literal[1, 3], BeforeValidator(lambda given: int(given) if given in ("1", "3") else given)]
-Expanded = Annotated[str, AfterValidator(os.path.expanduser)]
 
 
 class Dataset(Options):

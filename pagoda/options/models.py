@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
 
-from pagoda.options.base import Count, Length, Name, Options, Precision, Share, Unique, option
+from pagoda.options.base import Count, Expanded, Length, Name, Options, Precision, Share, Unique, option
 
 TAKES = {"airbench": {"widths"}, "wideresnet": {"depth", "width", "variant"}, "preactresnet18": {"variant"}}
 """Options of architectures: those without a default must be given."""
@@ -101,13 +101,13 @@ class Denoiser(Options):
     architecture: Annotated[
         Annotated[DnCNN, Tag("network")] | Annotated[Factory, Tag("factory")], Discriminator(_kind_of_architecture)
     ] = option("{name: dncnn}, or {factory: module:function, ...}")
-    file: str | None = option("where its weights lie (none: its factory has them)", None)
+    file: Expanded | None = option("where its weights lie (none: its factory has them)", None)
 
 
 class Import(Options):
     """A published checkpoint, taken as it is."""
 
-    file: str = option("where it lies")
+    file: Expanded = option("where it lies")
     format: Literal["auto", "locuslab", "smoothadv", "robustness", "robustbench", "torchvision"] = option(
         "whose it is; auto: as its weights' names say", "auto"
     )

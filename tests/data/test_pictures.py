@@ -16,6 +16,7 @@ from pagoda.data.decode import Look, decode
 from pagoda.data.examine import twins
 from pagoda.data.folder import read_folder
 from pagoda.errors import BadInput
+from pagoda.options.models import Import
 from steps import fetch
 
 RAMP = np.arange(256).reshape(16, 16)
@@ -351,4 +352,5 @@ def test_one_class_is_refused(root):
 def test_home_is_expanded(root, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
     assert fetch.Config(kind="imagefolder", root="~/pictures", size=16, out=Path("x")).root == str(root)
+    assert Import(file="~/nets/resnet.pt").file == str(root.with_name("nets") / "resnet.pt")
     assert read_folder(Path(fetch.Config(kind="imagefolder", root="~/pictures", size=16, out=Path("x")).root)).classes

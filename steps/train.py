@@ -183,6 +183,13 @@ def _summary(config: Config, training: Training, pictures: Split) -> dict:
         workers=config.workers,
         group=training.group,
     )
+    under = tested.get("adversarial_accuracy_95", [0])[0]
+    if training.group.leads and under > tested["clean_accuracy_95"][1]:
+        logger.warning(
+            "warning: %s is more accurate under its attack (%.3f) than without (%.3f): it reads the label from the "
+            "attack (label leaking, Kurakin et al. 2017): more attack_steps of a shorter attack_step prevent that",
+            *(training.label, tested["adversarial_accuracy"], tested["clean_accuracy"]),
+        )
     return tested | {
         "objective": training.identity.objective,
         "architecture": training.identity.architecture,

@@ -121,6 +121,18 @@ def test_two_processes_do_not_make_one_model(trained):
         train.run(whole)
 
 
+@pytest.mark.parametrize(("clean", "warned"), [((0.1, 0.3), True), ((0.1, 0.9), False)])
+def test_a_network_that_reads_the_label_from_the_attack_is_warned_of(
+    dataset, tmp_path, monkeypatch, caplog, clean, warned
+):
+    found = {"clean_accuracy": 0.2, "clean_accuracy_95": clean}
+    found |= {"adversarial_accuracy": 0.8, "adversarial_accuracy_95": (0.7, 0.9)}
+    monkeypatch.setattr(train, "accuracies", lambda *_, **__: found)
+    attack = {"objective": "adversarial", "epsilon": 0.5, "attack_steps": 1, "attack_step": 0.5}
+    train.run(config(dataset, tmp_path, model=attack, epochs=1))
+    assert ("more accurate under its attack (0.800) than without (0.200)" in caplog.text) == warned
+
+
 @pytest.mark.parametrize("objective", ["standard", "adversarial"])
 def test_other_objectives_train(dataset, tmp_path, objective):
     attack = {"epsilon": 0.5, "attack_steps": 2, "attack_step": 0.3} if objective == "adversarial" else {}

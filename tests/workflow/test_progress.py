@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from snakemake_interface_logger_plugins.tests import TestLogHandlerBase
 
 from tests.conftest import ROOT, without_override
@@ -66,6 +67,17 @@ def test_all_is_said_where_it_is_asked_for(folder, more):
     done = run(folder, more)
     said = done.stdout + done.stderr  # of a dry run, to standard output
     assert done.returncode == 0 and "reason: Missing output files" in said and "rule part:" in said
+
+
+@pytest.mark.parametrize("name", ["local", "slurm"])
+def test_a_profile_asks_for_it_and_takes_no_target_for_a_logger(folder, name):
+    given = yaml.safe_load((ROOT / name / "config.yaml").read_text())
+    (folder / "mine").mkdir()
+    (folder / "mine" / "config.yaml").write_text(yaml.safe_dump({"logger": given["logger"]}))
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PLUGIN), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "snakemake", "--profile", "mine", "--cores", "1", "out/one.png"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "[1/1] figure out/one.png" in done.stderr, done.stderr
 
 
 def test_a_failure_shows_the_end_of_its_log(folder):

@@ -97,7 +97,7 @@ class LogHandler(LogHandlerBase):
         """Say what is to be done."""
         self.planned = Counter(record.stats)
         self.total = self.planned.pop("total", sum(self.planned.values()))
-        several = [f"{rule} {n}" for rule, n in self.planned.most_common() if n > 1]
+        several = [f"{rule} {n}" for rule, n in self.planned.most_common(5) if n > 1]
         self.write(f"jobs to do: {self.total}{' (' * bool(several)}{', '.join(several)}{', …)' * bool(several)}")
         if self.terminal:
             threading.Thread(target=self.keep_drawing, daemon=True).start()

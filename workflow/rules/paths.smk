@@ -114,6 +114,15 @@ def page_ascents(wildcards):
     return ascents(wildcards, radii, shown_of(wildcards.experiment), views_of(wildcards, start=None))
 
 
+def rater_files(wildcards):
+    """Return the files of readers' answers: what lies in raters/{experiment}/."""
+    experiment_of(wildcards)
+    folder = Path("raters", wildcards.experiment)
+    if not (found := sorted(map(str, folder.glob("*.csv")))):
+        refuse(f"no {folder}/*.csv: the blind test of results/{wildcards.experiment}/index.html gives such files")
+    return found
+
+
 def known_paths(name):
     """Return what one would ask for of the experiment `name`: figures, tables, models, certificates, ascents."""
     of = SimpleNamespace(experiment=name)

@@ -162,7 +162,8 @@ def listed(paths):
     words = shlex.join(paths)
     if len(words.encode()) <= LONGEST:
         return words
-    return "@" + kept("".join(f"{path}\n" for path in paths), "txt")
+    file = kept("".join(f"{path}\n" for path in paths), "txt")
+    return f"@{file}"
 
 
 def kept(content, suffix):

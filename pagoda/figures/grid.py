@@ -93,7 +93,7 @@ def draw_grid(
     left = int(2 * MARGIN + STRIPE + max(width_of(line, SIZES["label"]) for lines in labels for line in lines))
     panel_w = left + (len(columns) - 1) * pitch + cell[0]
     body_w = panel_w * panels
-    total_w = int(max(body_w + beside + MARGIN, NARROWEST))
+    total_w = int(max(body_w + beside + MARGIN, NARROWEST, left + BAR[0] + MARGIN if key else 0))
     titles = wrapped(title, SIZES["title"], (total_w - 2 * MARGIN) / BOLD)
     top = int(MARGIN + len(titles) * height_of(SIZES["title"]) + max(map(len, heads)) * height_of(head_size) + 10)
     tops, bottom = _tops(rows, top, cell[1])

@@ -38,6 +38,7 @@ function renderSetup(box) {
   const begin = () => {
     timing.seconds = [];
     show({ ...anew(), started: true }, { keep: true });
+    writeAddress(); // at once: it named the views
     byId("blind").querySelector("h2").focus();
   };
   const said = {

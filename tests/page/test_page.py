@@ -26,7 +26,7 @@ def test_the_page_opens_with_the_claim_and_each_control_shows_what_it_names(open
     expect(page, example, ADVERSARIAL, STANDARD, target=2, epsilon=1.0, source=1)
     page.locator("#step").fill("1")
     expect(page, example, ADVERSARIAL, STANDARD, target=2, epsilon=1.0, source=1, frame=1)
-    page.locator("#strip button").nth(3).click()
+    page.locator("#grid a[data-source='1']").nth(3).click()
     expect(page, example, ADVERSARIAL, STANDARD, target=3, epsilon=1.0, source=1, frame=1)
 
 

@@ -34,6 +34,10 @@ def quoted(number):
     return f"“\u2068{CLASSES[number]}\u2069”"  # isolated: its letters turn nothing around it
 
 
+def test_letters_that_turn_the_direction_of_text_turn_nothing(open_page):
+    assert open_page().evaluate("quoted('a\u202eb\u2067c')") == "“\u2068abc\u2069”"
+
+
 def test_every_picture_says_what_it_is(open_page, example):
     page = open_page("#source=1&step=6")
     ascent = example[1][GAUSSIAN, 2.0, CLASSES[0]]

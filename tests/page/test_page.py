@@ -117,6 +117,7 @@ def test_zoom_and_drag_move_both_views_alike(open_page, example):
     for slot, view in (("a", STANDARD), ("b", GAUSSIAN)):
         enlarged[slot] = example[1][view, 2.0, CLASSES[0]].frames[3, 0].repeat(2, 1).repeat(2, 2)
         assert (shown(page, f"canvas-{slot}") == enlarged[slot][:, :8, :8]).all()
+    page.locator("#canvas-a").scroll_into_view_if_needed()
     box = page.locator("#canvas-a").bounding_box()
     page.mouse.move(box["x"] + 300, box["y"] + 300)
     page.mouse.down()

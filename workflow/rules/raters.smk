@@ -1,12 +1,3 @@
-def rater_files(wildcards):
-    """Return the files of readers' answers: what lies in raters/{experiment}/."""
-    experiment_of(wildcards)
-    folder = Path("raters", wildcards.experiment)
-    if not (found := sorted(map(str, folder.glob("*.csv")))):
-        refuse(f"no {folder}/*.csv: the blind test of results/{wildcards.experiment}/index.html gives such files")
-    return found
-
-
 rule raters:
     input:
         page=rules.gallery.output.page,

@@ -56,10 +56,16 @@ browser-package:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
 	  else echo "the tests of the page in a browser are skipped: as root, apt-get install chromium"; fi
 
+# They ask axe-core whether everyone can use it; where npm is missing, that test is skipped and says so.
+.venv/axe: .venv/installed tests/page/package-lock.json
+	@rm -rf $@; mkdir -p $@; cp tests/page/package*.json $@
+	@if command -v npm >/dev/null; then npm ci --prefix $@ --silent --no-audit --no-fund --ignore-scripts; \
+	  else echo "the test of the page by axe-core is skipped: it needs npm"; fi
+
 slurm-demo: .venv/installed slurm-packages
 	$(BIN)/python workflow/executor/tests/private_slurm.py $(BIN)/snakemake --profile slurm digits
 
-test: .venv/installed-test slurm-packages browser-package
+test: .venv/installed-test slurm-packages browser-package .venv/axe
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check workflow

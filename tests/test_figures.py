@@ -20,7 +20,7 @@ from pagoda.data.classes import class_in_path
 from pagoda.data.registry import MEASURES
 from pagoda.errors import BadInput
 from pagoda.figures import animation as films
-from pagoda.figures import panels
+from pagoda.figures import panels, style
 from pagoda.figures.designs import DESIGNS
 from pagoda.figures.gradients import PANEL, caption, draw_gradients, read_gradients
 from pagoda.figures.grid import _headings, enlarged, scale_of
@@ -265,6 +265,14 @@ def test_views_have_one_name_each_that_says_how_they_were_trained():
     for experiment in EXPERIMENTS.values():
         views = set(experiment.views) | set(experiment.certified)
         assert len({name_of(view) for view in views}) == len(views)
+
+
+def test_letters_that_no_font_has_are_named(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(style.logger, "propagate", True)
+    figure = style.plt.figure()
+    figure.text(0, 0, "a\U0001f9eb\U00012345\U0001f9ebb")
+    style.save_figure(figure, tmp_path / "m.png")
+    assert "m.png: no font here has these letters: \U00012345\U0001f9eb" in caplog.text
 
 
 def test_text_fits_its_width():

@@ -5,6 +5,7 @@ there are pixels enough for it, and for a README.
 """
 
 import io
+import re
 import warnings
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def save_figure(figure: Figure, path: Path, caption: str = "") -> None:
             buffer, format=kind, dpi=DPI, metadata=METADATA[kind] | ({ABOUT[kind]: caption} if caption else {})
         )
     plt.close(figure)
-    if missing := [warning.message for warning in caught if "Glyph" in str(warning.message)]:
-        logger.warning("%s: no font here has all the letters: %s", path, missing[0])
+    if missing := re.findall(r"Glyph (\d+) ", " ".join(str(warning.message) for warning in caught)):
+        letters = "".join(sorted({chr(int(code)) for code in missing}))
+        logger.warning("%s: no font here has these letters: %s", path, letters)
     write_bytes(path, buffer.getvalue())

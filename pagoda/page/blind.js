@@ -38,7 +38,8 @@ function renderSetup(box) {
   const begin = () => {
     timing.seconds = [];
     show({ ...anew(), started: true }, { keep: true });
-    byId("blind").querySelector("h2").focus();
+    writeAddress(); // at once: it named the views
+    byId("blind").querySelector(".question").focus();
   };
   const said = {
     two: "Ends of A and of B from one source, side by side. You say which looks more like the class.",
@@ -74,7 +75,7 @@ function renderTrial(box, trials, done) {
   const pictures = trial.tiles.map((_, k) => el("canvas", { role: "img", id: which ? "blind-one" : `blind-${["left", "right"][k]}`, "aria-label": `${which ? "the" : ["left", "right"][k]} picture, unlabelled` }));
   fill(box,
     el("p", { class: "muted", "aria-live": "polite" }, `Trial ${done + 1} of ${trials.length}`),
-    el("h2", { class: "question", tabindex: -1 }, KINDS[state.kind].question, ...(which ? [] : [" ", el("b", {}, quoted(trial.class)), "?"])),
+    el("h1", { class: "question", tabindex: -1 }, KINDS[state.kind].question, ...(which ? [] : [" ", el("b", {}, quoted(trial.class)), "?"])),
     el("div", { class: "pair-of-pictures" }, pictures.map((picture, k) => el("figure", {}, picture, which ? null : button("lr"[k], `${["Left", "Right"][k]} `, String(k + 1))))),
     which ? el("div", { class: "answers" }, DATA.classes.map((name, k) => button(LETTERS[k], bare(name)))) : null,
     el("p", { class: "centre" }, which ? button("-", "Can’t tell") : button("n", "Can’t tell ", "3")),

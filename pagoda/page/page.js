@@ -1,4 +1,4 @@
-// What is left: source and strip, keys, theme, history; then everything is put together.
+// What is left: source and grid, keys, theme, history; then everything is put together.
 
 /** The source of A (or of B where A has none), and the others to choose from. */
 function renderSource() {
@@ -28,28 +28,32 @@ function renderSource() {
   });
 }
 
-/** The end of A and B towards every class: an overview, and a way to choose. */
-function renderStrip() {
-  const strip = byId("strip");
-  if (!strip.children.length) {
-    strip.style.setProperty("--n", DATA.classes.length);
-    for (const name of DATA.classes) {
-      const attributes = { type: "button", title: bare(name), "aria-label": `class ${bare(name)}` };
-      strip.append(el("button", { ...attributes, onclick: () => show({ class: name }) },
-        slots.map((slot) => el("canvas", { role: "img", class: slot })), el("span", {}, bare(name))));
-    }
+const ROWS = 3; // sources in the grid, at most
+
+/** The ends of A and B towards every class, from the first sources: an overview, a link each. */
+function renderGrid() {
+  const grid = byId("grid");
+  const rows = Math.min(ROWS, sourceCount());
+  if (grid.children.length !== (rows + 1) * (DATA.classes.length + 1)) {
+    grid.style.setProperty("--n", DATA.classes.length);
+    const cell = (name, source) => el("a", { "data-class": name, "data-source": source }, slots.map((slot) => el("canvas", { role: "img", class: slot })));
+    grid.replaceChildren(el("span", {}), ...DATA.classes.map((name) => el("span", { title: bare(name) }, bare(name))),
+      ...Array.from({ length: rows }, (_, source) => [el("span", { class: "row" }, el("span", { class: "hidden" }, "source "), String(source + 1)), ...DATA.classes.map((name) => cell(name, source))]).flat());
   }
-  DATA.classes.forEach((name, number) => {
-    const button = strip.children[number];
-    button.setAttribute("aria-pressed", String(name === state.class));
+  for (const link of grid.querySelectorAll("a")) {
+    const [name, source] = [link.dataset.class, +link.dataset.source];
+    const ascents = slots.map((slot) => ascentOf(state[slot], name));
+    const current = name === state.class && source === state.source;
+    link.href = addressOf({ ...state, class: name, source });
+    link.ariaCurrent = current ? "true" : null;
+    link.setAttribute("aria-label", `${quoted(name)} from source ${source + 1}`);
     slots.forEach((slot, k) => {
-      const ascent = ascentOf(state[slot], name);
-      const said = `${slot.toUpperCase()}, towards ${quoted(name)}${ascent ? "" : ": no picture"}`;
-      button.children[k].setAttribute("aria-label", said);
-      draw(button.children[k], ascent && tileOf(ascent, sourceIn(ascent), Infinity));
+      const ascent = ascents[k];
+      link.children[k].setAttribute("aria-label", `${slot.toUpperCase()}${ascent ? "" : ": no picture"}`);
+      draw(link.children[k], ascent && tileOf(ascent, Math.min(source, ascent.index.length - 1), Infinity));
     });
-  });
-  byId("strip-note").textContent = `Ends of the ascents from source ${state.source + 1} of ${sourceCount()} towards every class: A above, B below; ε = ${state.eps}.`;
+  }
+  byId("grid-note").textContent = `Ends of the ascents towards every class (columns), from the first ${rows} sources (rows): A above, B below; ε = ${state.eps}. Choose one to see it large.`;
 }
 
 const keys = {

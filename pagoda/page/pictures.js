@@ -39,10 +39,23 @@ function cut(image, { frames, source, frame }) {
   return workbench;
 }
 
-/** Draw a tile on a canvas: all of it, or the window {zoom, x, y}. The last call wins, whichever sheet comes first. */
-async function draw(canvas, tile, { zoom = 1, x = 0.5, y = 0.5 } = {}) {
+function inverted(canvas) {
+  const context = canvas.getContext("2d");
+  context.globalCompositeOperation = "difference";
+  context.fillStyle = "white";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.globalCompositeOperation = "source-over";
+  return canvas;
+}
+
+/**
+ * Draw a tile on a canvas: all of it, or the window {zoom, x, y}. The last call wins, whichever sheet comes first.
+ * Given a tile `from`, draw the change from it: a half of it around mid-grey. No pixel is read: of sheets in files none may be.
+ */
+async function draw(canvas, tile, { zoom = 1, x = 0.5, y = 0.5, from = null } = {}) {
   const { width, height } = DATA.picture;
-  const wanted = tile ? `${tile.sheet}/${tile.source}/${tile.frame}/${zoom}/${x}/${y}` : "";
+  const named = ({ sheet, source, frame }) => `${sheet}/${source}/${frame}`;
+  const wanted = tile ? [named(tile), from && named(from), zoom, x, y].join() : "";
   canvas.wanted = wanted; // no attribute: markup must not tell in the blind test whose picture it is
   if (!tile) {
     canvas.drawn = "";
@@ -52,7 +65,7 @@ async function draw(canvas, tile, { zoom = 1, x = 0.5, y = 0.5 } = {}) {
   const across = (canvas.clientWidth || canvas.width) * (window.devicePixelRatio || 1);
   const scale = clamp(Math.ceil(across / width), 1, Math.max(1, Math.floor(1600 / width)));
   if (canvas.drawn === wanted && canvas.width === width * scale) return;
-  const image = await sheetOf(tile.sheet);
+  const [image, before] = await Promise.all([sheetOf(tile.sheet), from && sheetOf(from.sheet)]);
   if (canvas.wanted !== wanted || !image.naturalWidth) return;
   [canvas.width, canvas.height] = [width * scale, height * scale];
   const context = canvas.getContext("2d");
@@ -60,6 +73,11 @@ async function draw(canvas, tile, { zoom = 1, x = 0.5, y = 0.5 } = {}) {
   const [w, h] = [width / zoom, height / zoom];
   const [left, top] = [clamp(x * width - w / 2, 0, width - w), clamp(y * height - h / 2, 0, height - h)];
   context.drawImage(cut(image, tile), left, top, w, h, 0, 0, canvas.width, canvas.height);
+  if (from) {
+    context.globalAlpha = 0.5;
+    context.drawImage(inverted(cut(before, from)), left, top, w, h, 0, 0, canvas.width, canvas.height);
+    context.globalAlpha = 1;
+  }
   canvas.drawn = wanted;
 }
 

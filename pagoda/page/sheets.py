@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import io
-import shutil
+import re
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +26,14 @@ class Sheets:
     """
 
     def __init__(self, page: Path, limit: int):
-        """Sheets of the page at the path `page`. What an earlier page has left in the folder is removed."""
+        """Sheets of the page at the path `page`. Those that an earlier page has left in the folder are removed."""
         self.folder, self.limit, self.size = page.parent / FOLDER, limit, 0
         self._numbers: dict[str, int] = {}
         self._kept: list[tuple[str, bytes]] | None = []
         self._names: list[str] = []
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for old in self.folder.glob("*.*"):
+            if re.fullmatch(r"[0-9]+\.(png|webp)", old.name):
+                old.unlink()
 
     @property
     def beside(self) -> bool:

@@ -1,4 +1,4 @@
-// The stage: source, A and B, their controls, the strip of classes, zoom and play.
+// The stage: source, A and B, their controls, the change shown, zoom and play.
 
 const slots = ["a", "b"];
 let playing = null;
@@ -16,6 +16,7 @@ function buildStage() {
     el("input", { type: "radio", name: "epsilon", value: epsilon, onchange: () => show({ eps: epsilon }) }),
     el("span", {}, String(epsilon)))));
   byId("mode").addEventListener("change", (event) => setMode(event.target.value));
+  byId("shown").addEventListener("change", (event) => show({ shown: event.target.value }, { keep: true }));
   for (const slot of slots) {
     const select = byId(slot);
     select.append(...VIEWS.map((view) => el("option", { value: view.number }, view.name)));
@@ -128,11 +129,11 @@ function flickerOrNot() {
 
 function renderStage() {
   for (const slot of slots) document.documentElement.style.setProperty(`--view-${slot}`, RATED[state[slot]].colour ?? "#777777");
-  byId("stage").hidden = state.mode === "blind";
+  for (const id of ["overview", "stage", "shown"]) byId(id).hidden = state.mode === "blind";
   byId("look").dataset.mode = state.mode;
   byId("class").value = DATA.classes.indexOf(state.class);
   for (const slot of slots) byId(slot).value = state[slot];
-  for (const input of document.querySelectorAll("[name=mode]")) input.checked = input.value === state.mode;
+  for (const name of ["mode", "shown"]) for (const input of document.querySelectorAll(`[name=${name}]`)) input.checked = input.value === state[name];
   for (const input of document.querySelectorAll("[name=epsilon]")) {
     const has = slots.filter((slot) => radiiOf(state[slot]).includes(+input.value));
     input.checked = +input.value === state.eps;
@@ -148,7 +149,7 @@ function renderStage() {
   byId("zoom-value").textContent = `${+state.zoom.toFixed(1)}×`;
   renderPictures();
   renderSource();
-  renderStrip();
+  renderGrid();
 }
 
 /** A and B with all that is said of them. While they flicker, either may stand in the place of A. */
@@ -169,7 +170,9 @@ function renderFrame(canvas, slot, measures) {
   Object.assign(frame.querySelector(".badge"), badge);
   frame.className = `frame ${slot}${state.zoom > 1 ? " movable" : ""}`;
   renderNothing(frame.querySelector(".nothing"), view, ascent);
-  draw(canvas, ascent && tileOf(ascent, sourceIn(ascent), state.step), state);
+  const from = ascent && beforeOf(ascent, sourceIn(ascent), state);
+  draw(canvas, ascent && tileOf(ascent, sourceIn(ascent), state.step), { ...state, from });
+  canvas.style.filter = from ? `contrast(${1 / reachOf(ascent, state)})` : "";
   canvas.setAttribute("aria-label", ascent
     ? `${view.name}: towards class ${quoted(state.class)} from ${sourceName(ascent, sourceIn(ascent))}, step ${state.step}`
     : `no picture: ${view.name} at ε = ${state.eps}`);
@@ -189,11 +192,26 @@ function renderNothing(nothing, view, ascent) {
     el("span", {}, radii.map((epsilon) => el("button", { type: "button", onclick: () => show({ eps: epsilon }) }, `ε = ${epsilon}`))));
 }
 
+/** What a change is shown from: the source, or the frame before; none where the picture itself is shown. */
+function beforeOf(ascent, source, { shown, step }) {
+  if (shown === "picture") return null;
+  const at = ascent.frame_steps.indexOf(nearest(ascent.frame_steps, Math.min(step, ascent.steps)));
+  return shown === "change" ? sourceTile(ascent, source) : tileOf(ascent, source, ascent.frame_steps[Math.max(0, at - 1)]);
+}
+
+/** The change at which a pixel is black or white: three times what a pixel changes in the root mean square, at most 1. */
+function reachOf(ascent, { shown }) {
+  const gap = ascent.frame_steps.length > 1 ? ascent.frame_steps.at(-1) - ascent.frame_steps.at(-2) : 1;
+  return Math.min(1, 3 * ascent.rms * (shown === "change" ? 1 : Math.min(1, (gap * ascent.step) / ascent.epsilon)));
+}
+
 /** Measures of the end, then all that decides the picture. */
 function caption(slot, ascent, source) {
   const measures = measuresOf(ascent, source).map(([name, value]) => `${name.replace(/ [↑↓]$/, "")} ${value}`).join(" · ");
-  return [
+  const parts = [
     el("p", {}, el("b", { class: `badge ${slot}` }, slot.toUpperCase()), ` ${VIEWS[ascent.view].name}. At the end: ${measures}.`),
+    state.shown === "picture" ? null : el("p", {}, `Shown is what changed ${state.shown === "change" ? "from the source" : "since the frame before"}: mid-grey is no change, black −${reachOf(ascent, state).toFixed(2)} and below, white +${reachOf(ascent, state).toFixed(2)} and above.`),
     el("p", { class: "provenance" }, provenance(ascent, source, state.step)),
   ];
+  return parts.filter(Boolean);
 }

@@ -4,6 +4,7 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const VIEWS = DATA.views;
 const MODES = ["side", "flicker", "blind"];
+const SHOWN = ["picture", "change", "step"];
 const MAX_ZOOM = 16;
 
 const place = (view, epsilon, target) => JSON.stringify([view, epsilon, target]);
@@ -20,6 +21,7 @@ const state = {
   source: 0,
   step: Infinity, // of the ascent; clamped to the last
   mode: "side",
+  shown: "picture", // or the change: from the source, or of the step
   zoom: 1,
   x: 0.5, // centre of what is seen, as fractions of the picture
   y: 0.5,
@@ -93,7 +95,7 @@ function addressOf(s) {
   const views = { a: RATED[s.a].key, b: RATED[s.b].key };
   if (s.mode === "blind" && s.started) Object.assign(fields, { mode: s.mode, seed: s.seed, test: tokenOf(s) }, s.answers && { answers: s.answers });
   else if (s.mode === "blind") Object.assign(fields, { mode: s.mode, kind: s.kind }, views);
-  else Object.assign(fields, { class: s.class, source: s.source, step: s.step, mode: s.mode }, views);
+  else Object.assign(fields, { class: s.class, source: s.source, step: s.step, mode: s.mode }, s.shown !== "picture" && { shown: s.shown }, views);
   if (s.zoom > 1) Object.assign(fields, { zoom: +s.zoom.toFixed(2), x: +s.x.toFixed(3), y: +s.y.toFixed(3) });
   return `#${new URLSearchParams(fields)}`.replaceAll("%40", "@").replaceAll("%2C", ",");
 }
@@ -114,6 +116,7 @@ function readAddress(hash) {
     source: (value) => whole(value, 0, Math.max(...DATA.ascents.map((ascent) => ascent.index.length)) - 1),
     step: (value) => whole(value, 0, Infinity),
     mode: (value) => MODES.find((mode) => mode === value),
+    shown: (value) => SHOWN.find((each) => each === value),
     zoom: (value) => number(value, 1, MAX_ZOOM),
     x: (value) => number(value, 0, 1),
     y: (value) => number(value, 0, 1),

@@ -26,12 +26,16 @@ def test_the_page_opens_with_the_claim_and_each_control_shows_what_it_names(open
     expect(page, example, ADVERSARIAL, STANDARD, target=2, epsilon=1.0, source=1)
     page.locator("#step").fill("1")
     expect(page, example, ADVERSARIAL, STANDARD, target=2, epsilon=1.0, source=1, frame=1)
-    page.locator("#strip button").nth(3).click()
+    page.locator("#grid a[data-source='1']").nth(3).click()
     expect(page, example, ADVERSARIAL, STANDARD, target=3, epsilon=1.0, source=1, frame=1)
 
 
 def quoted(number):
     return f"“\u2068{CLASSES[number]}\u2069”"  # isolated: its letters turn nothing around it
+
+
+def test_letters_that_turn_the_direction_of_text_turn_nothing(open_page):
+    assert open_page().evaluate("quoted('a\u202eb\u2067c')") == "“\u2068abc\u2069”"
 
 
 def test_every_picture_says_what_it_is(open_page, example):
@@ -113,6 +117,7 @@ def test_zoom_and_drag_move_both_views_alike(open_page, example):
     for slot, view in (("a", STANDARD), ("b", GAUSSIAN)):
         enlarged[slot] = example[1][view, 2.0, CLASSES[0]].frames[3, 0].repeat(2, 1).repeat(2, 2)
         assert (shown(page, f"canvas-{slot}") == enlarged[slot][:, :8, :8]).all()
+    page.locator("#canvas-a").scroll_into_view_if_needed()
     box = page.locator("#canvas-a").bounding_box()
     page.mouse.move(box["x"] + 300, box["y"] + 300)
     page.mouse.down()

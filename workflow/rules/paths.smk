@@ -161,3 +161,12 @@ def no_rule_makes(path):
     return f"no rule makes {path}; " + (
         f"nearest: {', '.join(best)}" if best else "results/README.md lists what there is, by path"
     )
+
+
+def rater_files(wildcards):
+    """Return the files of readers' answers: what lies in raters/{experiment}/."""
+    experiment_of(wildcards)
+    folder = Path("raters", wildcards.experiment)
+    if not (found := sorted(map(str, folder.glob("*.csv")))):
+        refuse(f"no {folder}/*.csv: the blind test of results/{wildcards.experiment}/index.html gives such files")
+    return found

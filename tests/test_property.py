@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from pagoda.errors import BadInput
-from pagoda.figures.property import correlations, rank_correlation
+from pagoda.figures.property import correlations, rank_correlation, sentences
 from steps import property as step
 from tests.test_align_summary import write_view
 
@@ -50,8 +50,16 @@ def test_a_row_a_model_and_correlations_of_the_means_over_seeds(asked):
     table = pd.read_csv(asked.out.with_suffix(".correlations.csv"))
     assert set(table.n) == {4} and table.rho[table.measure == "bayes"].tolist() == [1] * 4  # all, and sigma = 0.5
     said = asked.out.with_suffix(".md").read_text()
-    assert "Bayes contrast and certified accuracy at 0.25, among 4 models: the order is one and the same" in said
+    assert "Bayes contrast and certified accuracy at 0.25, among 4 models: too few to decide" in said
     assert asked.out.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("n", "verdict"), [(3, "too few to decide"), (5, "the order is reversed")])
+def test_one_order_of_a_few_models_is_no_verdict(n, verdict):
+    table = pd.DataFrame([{"measure": "bayes", "radius": 0.5, "sigma": "all", "rho": -1.0, "low": np.nan, "n": n}])
+    assert sentences(table) == [
+        f"Bayes contrast and certified accuracy at 0.5, among {n} models: {verdict} (rank correlation -1.00)."
+    ]
 
 
 def test_the_interval_of_a_rank_correlation_holds_in_its_share_of_samples():

@@ -94,6 +94,7 @@ def test_the_blind_test_hides_names_is_balanced_counts_right_and_gives_its_answe
                                 out=tmp_path / "raters.md")  # fmt: skip
     raters_step.run(pooled)
     assert f"| {max(a, b)} to {min(a, b)} |" in pooled.out.read_text() and "ann-1" not in pooled.out.read_text()
+    until(page, "waiting.address === null")  # the address follows the answers a little later
     again = open_page(page.evaluate("location.hash"))
     assert again.locator("#result").inner_text() == page.locator("#result").inner_text()
     page.locator("#blind summary").click()

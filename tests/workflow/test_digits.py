@@ -357,7 +357,7 @@ def test_dag_can_be_drawn(project):
             "montage/headlin.pdf",
             "no rule makes montage/headlin.pdf; nearest: results/tiny/montage/headline.pdf, ",
         ),
-        ("results/tiny/what/is/this", "no rule makes results/tiny/what/is/this; results/README.md lists what there is"),
+        ("results/tiny/x/y/zzz.q", "no rule makes results/tiny/x/y/zzz.q; results/README.md lists what there is"),
     ],
 )
 def test_bad_targets_say_what_is_allowed_in_one_last_line(project, target, said):

@@ -168,7 +168,7 @@ def report(name: str, config: Path, snakefile: str) -> None:
     times = guessed(experiment, costs, train, len(classes), taken) | measured
     at_once = max(1, (os.cpu_count() or 1) // experiment.threads) if not torch.cuda.is_available() else 1
     end, _, chain = makespan.simulate(makespan.bundled(jobs, needs, times, {}, {}), at_once, start=2)
-    source = "as measured" if measured else "guessed from a batch"
+    source = "as measured" if measured else "guessed from a batch, certificates by all their draws"
     print(
         f"about {makespan.duration(end)} here ({source}), {at_once} jobs at once; the longest chain: {', '.join(chain)}"
     )

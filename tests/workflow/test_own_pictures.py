@@ -90,7 +90,7 @@ def test_a_check_says_in_seconds_what_is_there_and_what_will_be_done(project, tm
         r"train gaussian-0\.25: 1 epochs, [\d,]+ parameters",
         r"^\d+ jobs: .*\btrain 4\b",  # two, the judge and the reference
         r"^\d+ jobs: .*\bfetch 1\b",
-        r"^about .* here \(guessed from a batch\), \d+ jobs at once",
+        r"^about .* here \(guessed from a batch, certificates by all their draws\), \d+ jobs at once",
     ):
         assert re.search(line, said, re.M), (line, said)
     assert not (project / "results/tiny/fetch").exists()

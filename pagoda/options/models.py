@@ -79,7 +79,7 @@ class Muon(Options):
     """Muon on the filters, Adam on biases and the head; both rates fall linearly to 0 (Jordan 2024)."""
 
     name: Literal["muon"]
-    learning_rate: float = option("of the filters, each of norm sqrt(its outputs), at the start", 0.24, gt=0)
+    learning_rate: float = option("of the filters, each of norm sqrt(its outputs), at the start", 0.12, gt=0)
     momentum: float = option("of the filters' steps", 0.6, ge=0, lt=1)
     others: float = option("learning rate of biases and the head, at the start", 0.01, gt=0)
 

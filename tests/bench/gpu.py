@@ -50,7 +50,7 @@ Row = tuple[str, str, str]
 NETS = {"resnet110": (32, 1000, 16, 8), "resnet50": (224, 250, 2, 8)}
 """By architecture: side of a picture, draws at once, sources of an ascent, its steps."""
 RECIPE = {"architecture": {"name": "airbench", "widths": [64, 128, 256]}, "batch": 500, "epochs": 40}
-MUON = {"name": "muon", "learning_rate": 0.24, "momentum": 0.6, "others": 0.01}
+MUON = {"name": "muon", "learning_rate": 0.12, "momentum": 0.6, "others": 0.01}
 """The defaults of the option, which pydantic holds."""
 
 

@@ -22,7 +22,7 @@ from pagoda.data import sources
 from pagoda.data.classes import DATASETS, class_names
 from pagoda.data.decode import Look
 from pagoda.data.examine import examine
-from pagoda.device import pick_device
+from pagoda.device import autocast, pick_device, pick_precision
 from pagoda.errors import BadInput
 from pagoda.nets.architectures import build_seeded
 from pagoda.options import Experiment
@@ -71,25 +71,24 @@ def table(labels: dict[str, np.ndarray], classes: tuple[str, ...]) -> Iterator[s
     yield f"  {'all':<{width}}" + "".join(f"{of.sum():>9,}" for of in counts.values())
 
 
-def timed(architecture: dict, classes: int, shape: tuple[int, int, int]) -> tuple[float, float, int]:
+def timed(architecture: dict, classes: int, shape: tuple[int, int, int], precision: str) -> tuple[float, float, int]:
     """Return seconds a picture for a pass forward, for one forward and back, and the number of parameters."""
     device = pick_device()
-    network = build_seeded(0, architecture, classes, shape[0]).to(device)
-    x = torch.rand(max(2, min(64, 400_000 // (shape[1] * shape[2]))), *shape, device=device)
-    seconds = []
+    network = build_seeded(0, architecture, classes, shape[0]).to(device, memory_format=torch.channels_last)
+    x = torch.rand(max(2, min(256, 400_000 // (shape[1] * shape[2]))), *shape, device=device)
+    x = x.contiguous(memory_format=torch.channels_last)
+    precision, seconds = pick_precision(precision, device), []
     for back in (False, True):
-        for _ in range(2):  # the first warms up
+        for _ in range(3):  # the first two warm up
             before = time.perf_counter()
-            with torch.set_grad_enabled(back):
-                logits = network.train(back)(x)
-                if back:
-                    torch.nn.functional.cross_entropy(
-                        logits, torch.zeros(len(x), dtype=torch.long, device=device)
-                    ).backward()
-                float(logits.detach().sum())  # waits for a GPU
+            with torch.set_grad_enabled(back), autocast(precision, device):
+                loss = network.train(back)(x).float().logsumexp(dim=1).sum()
+            if back:
+                loss.backward()
+            loss.item()  # waits for a GPU
             took = (time.perf_counter() - before) / len(x)
         seconds.append(took)
-    return seconds[0], seconds[1], sum(weights.numel() for weights in network.parameters())
+    return *seconds, sum(weights.numel() for weights in network.parameters())
 
 
 def guessed(experiment: Experiment, costs: dict[str, tuple[float, float]], train: int, classes: int, taken) -> dict:
@@ -156,7 +155,8 @@ def report(name: str, config: Path, snakefile: str) -> None:
         architecture = (model.architecture or experiment.architecture).values()
         key = json.dumps(architecture)
         if key not in parameters:
-            *costs[key], parameters[key] = timed(architecture, len(classes), (dataset.planes, *dataset.size))
+            shape, precision = (dataset.planes, *dataset.size), experiment.training_of(model).precision
+            *costs[key], parameters[key] = timed(architecture, len(classes), shape, precision)
         epochs = "imported" if model.checkpoint else f"{experiment.training_of(model).epochs} epochs"
         costs[label] = costs[key]
         print(f"train {label}: {epochs}, {parameters[key]:,} parameters, {key}")

@@ -24,7 +24,7 @@ from pagoda.figures.captions import P, about_frames, about_notes, at, key_of_not
 from pagoda.figures.grid import GAP, Key, Row
 from pagoda.figures.looks import name_of, view_colour
 from pagoda.figures.signed import scale_of_changes, signed, signed_key, spread
-from pagoda.figures.together import from_the_same, p_after, same, same_steps, tabulate
+from pagoda.figures.together import evenly, from_the_same, p_after, same, same_steps, tabulate
 from pagoda.maths.confidence import mean_interval
 
 BLOCKS = 3  # how many sources the headline and the eps montage show
@@ -124,7 +124,7 @@ def steps(ascents: list[Ascent], verdicts: Rows) -> Montage:
     tabulate(ascents, "target", "classes")
     from_the_same(ascents)
     frames = same_steps(ascents)
-    kept = np.unique(np.linspace(0, len(frames) - 1, STEPS).round().astype(int))
+    kept = evenly(len(frames), STEPS)
     rows = []
     for ascent in ascents:
         view = ascent.settings.view

@@ -58,6 +58,15 @@ def same_steps(ascents: list[Ascent]) -> np.ndarray:
     return found
 
 
+def evenly(count: int, most: int) -> np.ndarray:
+    """Return which of `count` frames to show: `most` at most, the first and the last among them.
+
+    All equally far apart where that leaves more than half of `most`, else nearly so.
+    """
+    gaps = next((n for n in range(most - 1, most // 2, -1) if (count - 1) % n == 0), most - 1)
+    return np.unique(np.linspace(0, count - 1, gaps + 1).round().astype(int))
+
+
 def p_after(ascent: Ascent, done: int) -> np.ndarray:
     """Return p_t of each source, [K], after `done` steps: from fresh draws at both ends, else from the step's."""
     if done == 0:

@@ -231,7 +231,7 @@ class Montage(Options):
 
     headline_epsilon: float | None = option("one of ascend.epsilon (none: the largest)", None, gt=0)
     classes: Annotated[tuple[ClassName, ...], Unique] = option(
-        "classes that figures and the page show (none: all of ascend.classes)", ()
+        "classes that figures show (none: all of ascend.classes)", ()
     )
 
 

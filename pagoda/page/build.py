@@ -20,6 +20,7 @@ from pagoda.data.registry import JUDGES, MEASURES, OTHERS
 from pagoda.data.tables import SEEN, TEXT, read_table
 from pagoda.errors import BadInput
 from pagoda.figures.looks import name_of, view_colour, view_marker, view_name
+from pagoda.figures.together import evenly
 from pagoda.page.foils import low_passed
 from pagoda.page.sheets import LOSSLESS, Sheets
 
@@ -153,7 +154,7 @@ def _first(views: list[dict], epsilon: float) -> dict:
 
 def _ascent(ascent: Ascent, sheets: Sheets, sources: int, frames: int) -> dict:
     settings, count = ascent.settings, min(sources, len(ascent.source))
-    kept = np.unique(np.linspace(0, len(ascent.frames) - 1, frames).round().astype(int))
+    kept = evenly(len(ascent.frames), frames)
     kept = kept[ascent.frame_steps[kept] > 0]  # frame 0 is the source, stored once
     source = (ascent.source[:count, None] * 255).round().astype(np.uint8)
     pictures = ascent.frames[kept, :count].swapaxes(0, 1)

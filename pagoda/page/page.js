@@ -5,7 +5,7 @@ function renderSource() {
   const ascents = slots.map((slot) => ascentOf(state[slot]));
   const ascent = ascents.find(Boolean);
   const canvas = byId("canvas-source");
-  draw(canvas, ascent && sourceTile(ascent, sourceIn(ascent)), state);
+  draw(canvas, ascent && sourceTile(ascent, sourceIn(ascent)), state).then(magnify);
   const differ = ascents.every(Boolean) && ascents[0].source_sheet !== ascents[1].source_sheet;
   const name = ascent ? sourceName(ascent, sourceIn(ascent)) : "none";
   canvas.setAttribute("aria-label", `Source: ${name}`);
@@ -28,17 +28,23 @@ function renderSource() {
   });
 }
 
-const ROWS = 3; // sources in the grid, at most
+const [ROWS, COLUMNS] = [3, 20]; // sources and classes in the grid, at most
+let gridded = "";
 
-/** The ends of A and B towards every class, from the first sources: an overview, a link each. */
+/** The ends of A and B from the first sources towards classes: those found by name, or those around the chosen one. */
 function renderGrid() {
   const grid = byId("grid");
   const rows = Math.min(ROWS, sourceCount());
-  if (grid.children.length !== (rows + 1) * (DATA.classes.length + 1)) {
-    grid.style.setProperty("--n", DATA.classes.length);
+  const wanted = byId("find").value.trim().toLowerCase();
+  const found = DATA.classes.filter((name) => name.toLowerCase().includes(wanted));
+  const first = wanted ? 0 : COLUMNS * Math.floor(DATA.classes.indexOf(state.class) / COLUMNS);
+  const classes = found.slice(first, first + COLUMNS);
+  if (gridded !== JSON.stringify([rows, classes])) {
+    gridded = JSON.stringify([rows, classes]);
+    grid.style.setProperty("--n", classes.length);
     const cell = (name, source) => el("a", { "data-class": name, "data-source": source }, slots.map((slot) => el("canvas", { role: "img", class: slot })));
-    grid.replaceChildren(el("span", {}), ...DATA.classes.map((name) => el("span", { title: bare(name) }, bare(name))),
-      ...Array.from({ length: rows }, (_, source) => [el("span", { class: "row" }, el("span", { class: "hidden" }, "source "), String(source + 1)), ...DATA.classes.map((name) => cell(name, source))]).flat());
+    grid.replaceChildren(el("span", {}), ...classes.map((name) => el("span", { title: bare(name) }, bare(name))),
+      ...Array.from({ length: rows }, (_, source) => [el("span", { class: "row" }, el("span", { class: "hidden" }, "source "), String(source + 1)), ...classes.map((name) => cell(name, source))]).flat());
   }
   for (const link of grid.querySelectorAll("a")) {
     const [name, source] = [link.dataset.class, +link.dataset.source];
@@ -53,10 +59,14 @@ function renderGrid() {
       draw(link.children[k], ascent && tileOf(ascent, Math.min(source, ascent.index.length - 1), Infinity));
     });
   }
-  byId("grid-note").textContent = `Ends of the ascents towards every class (columns), from the first ${rows} sources (rows): A above, B below; ε = ${state.eps}. Choose one to see it large.`;
+  const some = classes.length < DATA.classes.length ? `${classes.length} of ${DATA.classes.length} classes` : "every class";
+  byId("grid-note").textContent = `Ends of the ascents towards ${some} (columns), from the first ${rows} sources (rows): A above, B below; ε = ${state.eps}. Choose one to see it large.`;
 }
 
+const HOLD = 400; // milliseconds: a key held longer puts the loupe away when it is let go
+let pressed = 0;
 const keys = {
+  l: turnLoupe,
   ArrowLeft: () => turnStep(-1),
   ArrowRight: () => turnStep(1),
   ArrowUp: () => turnSource(-1),
@@ -74,7 +84,7 @@ const blindKeys = Object.fromEntries([..."lrn"].map((letter, k) => [k + 1, () =>
 const everywhere = { b: () => setMode(state.mode === "blind" ? "side" : "blind"), "?": () => byId("keys").showModal() };
 
 function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || byId("keys").open) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || byId("keys").open || (event.key === "l" && event.repeat)) return;
   const at = event.target;
   const arrows = event.key.startsWith("Arrow");
   if (at.matches("select, textarea, input:not([type=range], [type=radio])")) return;
@@ -82,9 +92,11 @@ function onKey(event) {
   if (event.key === " " && at.matches("button, a, summary, input")) return;
   const look = byId("look").getBoundingClientRect();
   if (arrows && (look.bottom < 80 || look.top > innerHeight - 80)) return; // out of sight: arrows scroll
-  const act = everywhere[event.key] ?? (state.mode === "blind" ? blindKeys : keys)[event.key];
+  const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  const act = (event.shiftKey && way && state.mode !== "blind" ? () => nudge(...way) : null) ?? everywhere[event.key] ?? (state.mode === "blind" ? blindKeys : keys)[event.key];
   if (!act) return;
   event.preventDefault();
+  pressed = event.timeStamp;
   act();
 }
 
@@ -94,18 +106,6 @@ function setTheme(theme) {
   document.documentElement.style.colorScheme = theme === "system" ? "" : theme;
   byId("theme").textContent = `Theme: ${theme}`;
   byId("theme").dataset.theme = theme;
-  try {
-    localStorage.setItem("pagoda-theme", theme);
-  } catch {} // some browsers keep nothing for files
-}
-
-function storedTheme() {
-  try {
-    const theme = localStorage.getItem("pagoda-theme");
-    return THEMES.includes(theme) ? theme : "system";
-  } catch {
-    return "system";
-  }
 }
 
 /** Show what the address says. */
@@ -140,12 +140,14 @@ function tell() {
 
 byId("look").hidden = false; // it is hidden where no script runs
 buildStage();
-listeners.push(renderStage, renderSummary, renderCurves, renderBlind, tell);
-new ResizeObserver(renderCurves).observe(byId("curves"));
-setTheme(storedTheme());
+listeners.push(renderStage, renderMarks, renderBlind, tell);
+byId("find-field").hidden = DATA.classes.length <= COLUMNS;
+byId("find").addEventListener("input", renderGrid);
+setTheme("system");
 byId("theme").addEventListener("click", () => setTheme(around(THEMES, byId("theme").dataset.theme, 1)));
 byId("help").addEventListener("click", everywhere["?"]);
 addEventListener("keydown", onKey);
+addEventListener("keyup", ({ key, timeStamp }) => key === "l" && glass && timeStamp - pressed > HOLD && turnLoupe());
 addEventListener("hashchange", restore);
 addEventListener("pagehide", writeAddress);
 restore();

@@ -1,5 +1,6 @@
 // Pictures out of sheets, drawn on canvases pixel by pixel, and what is said of them.
 
+const KEPT = 200; // sheets, at most: of a thousand classes not all fit into memory
 const sheets = new Map();
 const workbench = document.createElement("canvas");
 
@@ -14,6 +15,7 @@ function sheetOf(number) {
       return image;
     };
     sheets.set(number, image.decode().then(() => image, lost));
+    if (sheets.size > KEPT) sheets.delete(sheets.keys().next().value);
   }
   return sheets.get(number);
 }

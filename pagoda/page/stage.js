@@ -1,10 +1,12 @@
-// The stage: source, A and B, their controls, the change shown, zoom and play.
+// The stage: source, A and B, their controls, the change shown, zoom, loupe and play.
 
 const slots = ["a", "b"];
 let playing = null;
 let flickering = null;
 let held = false; // the flicker stands still
 let swapped = false; // while flickering: B is in the place of A
+let glass = null; // where the loupe is, as fractions of a frame; none while it is put away
+const POWER = 3; // of the loupe
 
 function buildStage() {
   const choose = byId("class");
@@ -30,6 +32,13 @@ function buildStage() {
   byId("zoom-in").addEventListener("click", () => zoomBy(2));
   byId("zoom-out").addEventListener("click", () => zoomBy(0.5));
   byId("zoom-reset").addEventListener("click", () => show({ zoom: 1 }, { keep: true }));
+  byId("loupe").addEventListener("click", turnLoupe);
+  for (const frame of document.querySelectorAll("#stage .frame")) {
+    frame.addEventListener("pointermove", ({ clientX, clientY }) => {
+      const box = frame.getBoundingClientRect();
+      if (glass) moveLoupe((clientX - box.left) / box.width, (clientY - box.top) / box.height);
+    });
+  }
   addEventListener("resize", () => renderStage());
   document.documentElement.style.setProperty("--ratio", DATA.picture.width / DATA.picture.height);
 }
@@ -65,6 +74,39 @@ function stopPlaying() {
   playing = null;
   byId("play").setAttribute("aria-pressed", "false");
   byId("play").replaceChildren("▶ ", el("span", {}, "Play"));
+}
+
+function turnLoupe() {
+  glass = glass ? null : { x: 0.5, y: 0.5 };
+  byId("loupe").setAttribute("aria-pressed", String(glass !== null));
+  byId("stage").classList.toggle("loupe", glass !== null);
+  magnify();
+}
+
+function moveLoupe(x, y) {
+  glass = { x: clamp(x, 0, 1), y: clamp(y, 0, 1) };
+  magnify();
+}
+
+/** Show one place of the source, of A and of B, larger. */
+function magnify() {
+  for (const frame of document.querySelectorAll("#stage .frame")) {
+    const [canvas, lens] = frame.querySelectorAll("canvas");
+    lens.hidden = !glass || !canvas.drawn;
+    if (lens.hidden) continue;
+    lens.width = lens.height = lens.clientWidth * (window.devicePixelRatio || 1);
+    Object.assign(lens.style, { left: `${100 * glass.x}%`, top: `${100 * glass.y}%`, filter: canvas.style.filter });
+    const side = (canvas.width * lens.clientWidth) / (frame.clientWidth * POWER);
+    const context = lens.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    context.drawImage(canvas, glass.x * canvas.width - side / 2, glass.y * canvas.height - side / 2, side, side, 0, 0, lens.width, lens.height);
+  }
+}
+
+/** By keys: move the loupe, or what is seen of the pictures. */
+function nudge(x, y) {
+  if (glass) moveLoupe(glass.x + 0.05 * x, glass.y + 0.05 * y);
+  else show({ x: state.x + (0.2 * x) / state.zoom, y: state.y + (0.2 * y) / state.zoom }, { keep: true });
 }
 
 const zoomBy = (factor) => show({ zoom: state.zoom * factor }, { keep: true });
@@ -148,6 +190,7 @@ function renderStage() {
   byId("step-out").textContent = `step ${state.step} / ${steps.at(-1)}`;
   byId("zoom-value").textContent = `${+state.zoom.toFixed(1)}×`;
   renderPictures();
+  renderScale();
   renderSource();
   renderGrid();
 }
@@ -156,31 +199,26 @@ function renderStage() {
 function renderPictures() {
   for (const slot of slots) {
     const shown = swapped && slot === "a" ? "b" : slot;
-    renderFrame(byId(`canvas-${slot}`), shown, byId(`measures-${slot}`));
+    renderFrame(byId(`canvas-${slot}`), shown);
     const [ascent, standing] = [ascentOf(state[slot]), ascentOf(state[shown])];
     byId(`path-${slot}`).replaceChildren(...(standing ? pathOf(standing, sourceIn(standing), state.step) : []));
     byId(`caption-${slot}`).replaceChildren(...(ascent ? caption(slot, ascent, sourceIn(ascent)) : []));
   }
 }
 
-function renderFrame(canvas, slot, measures) {
+function renderFrame(canvas, slot) {
   const [view, frame] = [VIEWS[state[slot]], canvas.parentElement];
   const ascent = ascentOf(view.number);
   const badge = { hidden: state.mode !== "flicker", textContent: slot.toUpperCase(), className: `badge now ${slot}` };
   Object.assign(frame.querySelector(".badge"), badge);
   frame.className = `frame ${slot}${state.zoom > 1 ? " movable" : ""}`;
   renderNothing(frame.querySelector(".nothing"), view, ascent);
-  const from = ascent && beforeOf(ascent, sourceIn(ascent), state);
-  draw(canvas, ascent && tileOf(ascent, sourceIn(ascent), state.step), { ...state, from });
-  canvas.style.filter = from ? `contrast(${1 / reachOf(ascent, state)})` : "";
+  const from = ascent && beforeOf(ascent, sourceIn(ascent));
+  draw(canvas, ascent && tileOf(ascent, sourceIn(ascent), state.step), { ...state, from }).then(magnify);
+  canvas.style.filter = from ? `url(#mean) contrast(${1 / reachOf(ascent)}) url(#signed)` : "";
   canvas.setAttribute("aria-label", ascent
     ? `${view.name}: towards class ${quoted(state.class)} from ${sourceName(ascent, sourceIn(ascent))}, step ${state.step}`
     : `no picture: ${view.name} at ε = ${state.eps}`);
-  const row = ([name, value]) => el("div", {}, el("dt", {}, name.replace(/^judge: /, "")), el("dd", { title: value }, value));
-  measures.replaceChildren(...(ascent ? [
-    row([`p̄ₜ after ${Math.min(state.step, ascent.steps)} steps`, chance(pAt(ascent, sourceIn(ascent), state.step))]),
-    ...measuresOf(ascent, sourceIn(ascent)).map(row),
-  ] : []));
 }
 
 function renderNothing(nothing, view, ascent) {
@@ -192,26 +230,40 @@ function renderNothing(nothing, view, ascent) {
     el("span", {}, radii.map((epsilon) => el("button", { type: "button", onclick: () => show({ eps: epsilon }) }, `ε = ${epsilon}`))));
 }
 
-/** What a change is shown from: the source, or the frame before; none where the picture itself is shown. */
-function beforeOf(ascent, source, { shown, step }) {
-  if (shown === "picture") return null;
-  const at = ascent.frame_steps.indexOf(nearest(ascent.frame_steps, Math.min(step, ascent.steps)));
-  return shown === "change" ? sourceTile(ascent, source) : tileOf(ascent, source, ascent.frame_steps[Math.max(0, at - 1)]);
+/** The steps between which a change is shown: from the source, or from the frame before. */
+function between(ascent) {
+  const at = ascent.frame_steps.indexOf(nearest(ascent.frame_steps, Math.min(state.step, ascent.steps)));
+  return [state.shown === "change" ? 0 : ascent.frame_steps[Math.max(0, at - 1)], ascent.frame_steps[at]];
 }
 
-/** The change at which a pixel is black or white: three times what a pixel changes in the root mean square, at most 1. */
-function reachOf(ascent, { shown }) {
-  const gap = ascent.frame_steps.length > 1 ? ascent.frame_steps.at(-1) - ascent.frame_steps.at(-2) : 1;
-  return Math.min(1, 3 * ascent.rms * (shown === "change" ? 1 : Math.min(1, (gap * ascent.step) / ascent.epsilon)));
+/** The picture that a change is shown from; none where the picture itself is shown. */
+const beforeOf = (ascent, source) => (state.shown === "picture" ? null : tileOf(ascent, source, between(ascent)[0]));
+
+/**
+ * The change that has the last colour: three times the root mean square of a change of the length ε, at most 1; of a few
+ * steps' change that share of it which so many steps are long. One for all steps, and for views of the same ε and steps.
+ */
+function reachOf(ascent) {
+  const gap = ascent.frame_steps.at(-1) - (ascent.frame_steps.at(-2) ?? 0);
+  return Math.min(1, 3 * ascent.rms * (state.shown === "change" ? 1 : Math.min(1, (gap * ascent.step) / ascent.epsilon)));
+}
+
+/** What is shown instead of the picture, and what its colours mean. */
+function renderScale() {
+  const ascent = slots.map((slot) => ascentOf(state[slot])).find(Boolean);
+  byId("scale").hidden = state.shown === "picture" || !ascent;
+  if (byId("scale").hidden) return;
+  const [from, to] = between(ascent);
+  const about = "What the steps along the gradients add up to, each put back into the ball and into [0, 1]; the gradients themselves are not kept.";
+  const texts = [`Change from step ${from} to step ${to}, mean over colours, one scale for A and B:`, `−${reachOf(ascent).toFixed(2)}`, `+${reachOf(ascent).toFixed(2)}`, state.shown === "step" ? about : ""];
+  byId("scale").querySelectorAll("span").forEach((span, k) => (span.textContent = texts[k]));
 }
 
 /** Measures of the end, then all that decides the picture. */
 function caption(slot, ascent, source) {
-  const measures = measuresOf(ascent, source).map(([name, value]) => `${name.replace(/ [↑↓]$/, "")} ${value}`).join(" · ");
-  const parts = [
-    el("p", {}, el("b", { class: `badge ${slot}` }, slot.toUpperCase()), ` ${VIEWS[ascent.view].name}. At the end: ${measures}.`),
-    state.shown === "picture" ? null : el("p", {}, `Shown is what changed ${state.shown === "change" ? "from the source" : "since the frame before"}: mid-grey is no change, black −${reachOf(ascent, state).toFixed(2)} and below, white +${reachOf(ascent, state).toFixed(2)} and above.`),
+  return [
+    el("p", {}, el("b", { class: `badge ${slot}` }, slot.toUpperCase()), ` ${VIEWS[ascent.view].name}. At the end:`),
+    el("dl", {}, measuresOf(ascent, source).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
     el("p", { class: "provenance" }, provenance(ascent, source, state.step)),
   ];
-  return parts.filter(Boolean);
 }

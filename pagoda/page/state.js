@@ -136,7 +136,7 @@ function readAddress(hash) {
 
 /** Build an element. Children are elements or text: nothing is ever read as HTML. */
 function el(tag, attributes = {}, ...children) {
-  const svg = ["svg", "path", "line", "text", "circle", "g", "title", "polyline"].includes(tag);
+  const svg = ["svg", "line", "polyline"].includes(tag);
   const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);

@@ -1,13 +1,17 @@
 """What the page's controls show is what the ascents hold."""
 
+import io
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from pagoda.page.build import render
 from steps import gallery
 from tests.conftest import changed
 from tests.page.conftest import ADVERSARIAL, DRAWN, GAUSSIAN, SEEDS, STANDARD, expect, shown, until
-from tests.test_gallery import CLASSES, write_set
+from tests.test_gallery import CLASSES, gathered, write_set
 
 
 def test_the_page_opens_with_the_claim_and_each_control_shows_what_it_names(open_page, example):
@@ -41,20 +45,16 @@ def test_letters_that_turn_the_direction_of_text_turn_nothing(open_page):
 def test_every_picture_says_what_it_is(open_page, example):
     page = open_page("#source=1&step=6")
     ascent = example[1][GAUSSIAN, 2.0, CLASSES[0]]
-    caption = page.locator("#caption-b").inner_text()
+    caption = " ".join(page.locator("#caption-b").inner_text().split())
     for value in ("gaussian-0.5 hash-gaussian-0.5", "σ = 0.5", "N = 16", "ε = 2", "RMS 0.1443", "step 6 of 9",
                   "each of 0.2", "seed 7", "test image 1", CLASSES[0], CLASSES[1], "0123456789ab", "‖δ‖ 2.00",
                   f"{ascent.p_path[6, 1]:.3f}", f"{ascent.p_before[1]:.3f}", f"{ascent.p_after[1]:.3f}",
-                  "contrastive cosine 0.123", "high-frequency fraction 0.80",
+                  "contrastive cosine ↑ 0.123", "high-frequency fraction ↓ 0.80",
                   f"judge: random patches {quoted(1)} → {quoted(0)}",
                   f"split-half cosine {ascent.split_half[1]:.2f}"):  # fmt: skip
         assert value in caption
     assert "class Gaussians" not in caption
-    assert page.locator("#measures-b").evaluate("e => getComputedStyle(e).opacity") == "0"
-    page.locator("#figure-b .frame").focus()
-    until(page, "getComputedStyle(document.getElementById('measures-b')).opacity === '1'")
-    assert "contrastive cosine" in page.locator("#measures-b").inner_text()
-    assert page.evaluate("[...document.querySelectorAll('canvas')].every(c => c.getAttribute('aria-label'))")
+    assert page.evaluate("[...document.querySelectorAll('canvas')].every(c => c.ariaLabel || c.ariaHidden)")
     assert page.locator("#config").inner_text() == "0123456789ab"
     assert page.evaluate("window.hacked") is None
 
@@ -165,22 +165,27 @@ def test_tables_and_curves_mark_the_chosen_views(open_page):
     assert table.locator("tbody tr").count() == 4
     page.get_by_label("1", exact=True).check(force=True)
     assert table.locator("tbody tr").count() == 3
-    assert page.locator("#curves .series.marked").count() == 2
-    assert f"A is unsmoothed: it has no certificate. B: {GAUSSIAN}." in page.locator("#curves-note").inner_text()
+    assert page.locator("#curves g.chosen").evaluate_all("all => all.map(e => e.dataset.key)") == ["gaussian-0.5@0.5"]
+    assert page.locator("#curves li.chosen").inner_text() == f"{GAUSSIAN} B"
+    assert page.locator("#curves-note").inner_text() == "A is unsmoothed: it has no certificate."
+    places = page.locator("#curves g.chosen polyline").get_attribute("points").split()
+    assert places == ["44.0,50.0", "336.0,77.5", "628.0,105.0"]  # .9, .775 and .65 at the radii 0, 1/4 and 1/2
     page.select_option("#b", label=ADVERSARIAL)
-    assert page.locator("#curves .series.marked").count() == 0
+    assert page.locator("#curves .chosen").count() == 0
 
 
-@pytest.mark.parametrize(("mode", "width"), [("side", 390), ("flicker", 390), ("blind", 390), ("side", 821)])
-def test_nothing_is_cut_off_or_squeezed(open_page, mode, width):
-    page = open_page(f"#mode={mode}")
-    page.set_viewport_size({"width": width, "height": 844})
-    until(page, DRAWN)
-    assert page.evaluate("document.documentElement.scrollWidth") == width
-    wide = """[...document.querySelectorAll('button, select, canvas')]
-        .filter(e => e.checkVisibility() && !e.closest('.scroll'))
-        .filter(e => e.getBoundingClientRect().right > innerWidth || e.clientWidth < 20).map(e => e.outerHTML)"""
-    assert page.evaluate(wide) == []
+@pytest.mark.parametrize("mode", ["side", "flicker", "blind"])
+def test_nothing_is_cut_off_or_squeezed(open_page, mode):
+    page = open_page(f"#mode={mode}&shown=step")
+    for width in (320, 390, 640, 821, 1280, 1920):  # 640: as 1280 pixels are at 200 %
+        page.set_viewport_size({"width": width, "height": 800})
+        until(page, DRAWN)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        wide = """[...document.querySelectorAll('button, select, canvas, output, p, h1, h2, li, dd, summary, span')]
+            .filter(e => e.checkVisibility() && !e.closest('.scroll, .hidden, .muted, svg'))
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1 || e.scrollWidth > e.clientWidth + 1 && e.clientWidth
+                || e.matches('button, select, canvas') && e.clientWidth < 20).map(e => [innerWidth, e.outerHTML])"""
+        assert page.evaluate(wide) == []
 
 
 def test_the_theme_follows_the_system_until_it_is_chosen(open_page):
@@ -278,4 +283,60 @@ def test_sheets_beside_the_page_are_shown_and_a_lost_folder_is_told(browser, exa
     page.reload()
     until(page, "!byId('notice').hidden")
     assert "the folder “sheets” belongs beside this page" in page.locator("#notice").inner_text()
+    page.context.close()
+
+
+def test_a_change_is_drawn_signed_on_a_scale_of_its_own(open_page, example):
+    page = open_page("#shown=step&step=6")
+    ascent = example[1][STANDARD, 2.0, CLASSES[0]]
+    change = (ascent.frames[2, 0].astype(float) - ascent.frames[1, 0]).mean(axis=0) / 255
+    reach = 3 * ascent.rms * 3 * 0.2 / 2  # of three steps of 0.2 on the way to 2
+    assert f"from step 3 to step 6, mean over colours, one scale for A and B: −{reach:.2f} +{reach:.2f}" in " ".join(
+        page.locator("#scale").inner_text().split()
+    )
+    seen = np.asarray(Image.open(io.BytesIO(page.locator("#canvas-a").screenshot())).convert("RGB")).astype(int)
+    places = ((np.arange(8) + 0.5) * seen.shape[0] / 8).astype(int)
+    red, _, blue = seen[np.ix_(places, places)].transpose(2, 0, 1)
+    assert ((red > blue) == (change > 0))[np.abs(change) > 0.1 * reach].all()
+    for end, colour in ((change > 1.1 * reach, [103, 0, 31]), (change < -1.1 * reach, [5, 48, 97])):
+        assert end.any() and np.abs(seen[np.ix_(places, places)][end] - colour).max() <= 3
+
+
+def test_the_loupe_shows_one_place_of_all_three_pictures(open_page):
+    page = open_page()
+    page.keyboard.press("l")
+    for _ in range(7):
+        page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Shift+ArrowUp")
+    where = "[...document.querySelectorAll('.lens:not([hidden])')].map(e => [e.style.left, e.style.top])"
+    assert page.evaluate(where) == [["85%", "45%"]] * 3
+    middle = """() => [...document.querySelectorAll('#stage .frame')].map(frame => [...frame.querySelectorAll('canvas')]
+        .map((c, k) => [...new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true}) && (() => {
+            const copy = new OffscreenCanvas(c.width, c.height).getContext('2d'); copy.drawImage(c, 0, 0);
+            return copy.getImageData((k ? .5 : .85) * c.width, (k ? .5 : .45) * c.height, 1, 1).data })()]))"""
+    for picture, lens in page.evaluate(middle):
+        assert picture == lens
+    page.keyboard.press("l")
+    assert page.evaluate(where) == []
+
+
+def test_a_thousand_classes_are_found_by_name(browser, tmp_path):
+    data = gathered(write_set(tmp_path)[0])
+    opened = [one for one in data["ascents"] if (one["epsilon"], one["target"]) == (2.0, CLASSES[0])][:3]
+    names = [f"class {k}" for k in range(1000)]
+    many = {"classes": names, "ascents": [one | {"target": name} for one in opened for name in names], "foil": None}
+    path = tmp_path / "many.html"
+    path.write_text(render({"experiment": "many", "config": ""} | data | many), encoding="utf-8")
+    page = browser.new_context().new_page()
+    page.goto(f"file://{path}#class=class+519")
+    until(page, DRAWN)
+    shown_names = "[...document.querySelectorAll('#grid a[data-source=\"0\"]')].map(e => e.dataset.class)"
+    assert page.evaluate(shown_names) == names[500:520]
+    page.keyboard.press("]")
+    assert page.evaluate(shown_names) == names[520:540]
+    page.fill("#find", "Class 77")
+    assert page.evaluate(shown_names) == ["class 77", *names[770:780]]
+    page.click("#grid a[data-class='class 775']")
+    until(page, "state.class === 'class 775'")
+    assert "11 of 1000 classes" in page.locator("#grid-note").inner_text()
     page.context.close()

@@ -15,7 +15,7 @@ from pagoda.run.fingerprint import factory_fingerprint, fingerprint
 from pagoda.run.warm import warm
 
 WARM = ExitStack()
-ROOM = 40  # classes that figures and the page have room for
+ROOM = 40  # classes that figures have room for
 ENOUGH = 20_000  # test pictures, of which no more need be counted
 LONGEST = 60_000  # bytes of a list of files in a command: Linux takes 131,072 in all
 
@@ -133,15 +133,15 @@ def classes_in_paths(name):
 
 @cache
 def shown_of(name):
-    """Return the target classes that the figures and the page of the experiment `name` show."""
+    """Return the target classes that the figures of the experiment `name` show."""
     known = classes_of(name)
     chosen = EXPERIMENTS[name].montage.classes or known
     if unknown := [c for c in chosen if c not in known]:
         refuse(f"experiment {name}: montage.classes: {', '.join(unknown)} is none of ascend.classes")
     if len(chosen) > ROOM:
         refuse(
-            f"experiment {name}: {len(chosen)} target classes are too many for a figure or the page: name those to "
-            f"show, at most {ROOM}, in montage.classes (the measures are of all classes)"
+            f"experiment {name}: {len(chosen)} target classes are too many for a figure: name those to show, at most "
+            f"{ROOM}, in montage.classes (the page and the measures are of all classes)"
         )
     return chosen
 

@@ -109,9 +109,9 @@ def property_certificates(wildcards, suffix):
 
 
 def page_ascents(wildcards):
-    """Return the ascents that the page shows: every view and epsilon, the classes shown."""
+    """Return the ascents that the page shows: every view, epsilon and class."""
     radii = experiment_of(wildcards).ascend.epsilon
-    return ascents(wildcards, radii, shown_of(wildcards.experiment), views_of(wildcards, start=None))
+    return ascents(wildcards, radii, classes_of(wildcards.experiment), views_of(wildcards, start=None))
 
 
 def rater_files(wildcards):
@@ -161,12 +161,3 @@ def no_rule_makes(path):
     return f"no rule makes {path}; " + (
         f"nearest: {', '.join(best)}" if best else "results/README.md lists what there is, by path"
     )
-
-
-def rater_files(wildcards):
-    """Return the files of readers' answers: what lies in raters/{experiment}/."""
-    experiment_of(wildcards)
-    folder = Path("raters", wildcards.experiment)
-    if not (found := sorted(map(str, folder.glob("*.csv")))):
-        refuse(f"no {folder}/*.csv: the blind test of results/{wildcards.experiment}/index.html gives such files")
-    return found

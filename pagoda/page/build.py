@@ -22,12 +22,13 @@ from pagoda.errors import BadInput
 from pagoda.figures.looks import name_of, view_colour, view_marker, view_name
 from pagoda.figures.together import evenly
 from pagoda.page.foils import low_passed
-from pagoda.page.sheets import LOSSLESS, Sheets
+from pagoda.page.sheets import Sheets, shrink_of, shrunk
 
 Paths = tuple[Path, ...]
 PAGE = Path(__file__).parent
 SCRIPTS = ("state.js", "pictures.js", "stage.js", "tables.js", "stats.js", "trials.js", "blind.js", "page.js")
 TAKEN = [measure.column for measure in MEASURES if not measure.judge]  # columns that the align step's tables have
+ROWS = 3  # sources in the grid, at most
 EXACT = ("epsilon", "sigma", "radius", *TEXT)  # columns that rows are found by: they are not rounded
 DIFFERENCES = ("before", "after", "column", "mean", "low", "high", "n", "verdict")
 CERTIFIED = ("model", "sigma", "radius", "accuracy", "low", "high", "n")
@@ -85,7 +86,8 @@ def gather(
     return {
         "picture": {"height": height, "width": width, "channels": channels},
         "pictures": identity.hexdigest()[:12],
-        "lossless": max(height, width) <= LOSSLESS,
+        "rows": ROWS,
+        "shrink": shrink_of(height, width),
         "classes": targets,
         "measures": [asdict(measure) for measure in (*MEASURES, *OTHERS)],
         "judges": [asdict(judge) for judge in JUDGES],
@@ -166,6 +168,7 @@ def _ascent(ascent: Ascent, sheets: Sheets, sources: int, frames: int) -> dict:
         **{name: getattr(settings, name) for name in ("epsilon", "target", "steps", "draws", "check_draws", "seed")},
         "source_sheet": sheets.add(source),
         "sheet": sheets.add(pictures),
+        "ends": sheets.add(shrunk(pictures[:ROWS, -1:], by)) if (by := shrink_of(*pictures.shape[-2:])) else None,
         "frame_steps": [0, *ascent.frame_steps[kept].tolist()],
         "index": ascent.index[:count].tolist(),
         "label": [None if number < 0 else settings.classes[number] for number in ascent.label[:count].tolist()],

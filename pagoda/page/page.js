@@ -28,13 +28,13 @@ function renderSource() {
   });
 }
 
-const [ROWS, COLUMNS] = [3, 20]; // sources and classes in the grid, at most
+const COLUMNS = 20; // classes in the grid, at most
 let gridded = "";
 
 /** The ends of A and B from the first sources towards classes: those found by name, or those around the chosen one. */
 function renderGrid() {
   const grid = byId("grid");
-  const rows = Math.min(ROWS, sourceCount());
+  const rows = Math.min(DATA.rows, sourceCount());
   const wanted = byId("find").value.trim().toLowerCase();
   const found = DATA.classes.filter((name) => name.toLowerCase().includes(wanted));
   const first = wanted ? 0 : COLUMNS * Math.floor(DATA.classes.indexOf(state.class) / COLUMNS);
@@ -56,7 +56,7 @@ function renderGrid() {
     slots.forEach((slot, k) => {
       const ascent = ascents[k];
       link.children[k].setAttribute("aria-label", `${slot.toUpperCase()}${ascent ? "" : ": no picture"}`);
-      draw(link.children[k], ascent && tileOf(ascent, Math.min(source, ascent.index.length - 1), Infinity));
+      draw(link.children[k], ascent && endTile(ascent, Math.min(source, ascent.index.length - 1)));
     });
   }
   const some = classes.length < DATA.classes.length ? `${classes.length} of ${DATA.classes.length} classes` : "every class";

@@ -30,13 +30,21 @@ function tileOf(ascent, source, step) {
 
 const sourceTile = (ascent, source) => ({ sheet: ascent.source_sheet, frames: 1, source, frame: 0 });
 
+/** Where the end of an ascent stands, as large as the grid needs it. */
+const endTile = (ascent, source) => DATA.shrink
+  ? { sheet: ascent.ends, frames: 1, source, frame: 0, shrink: DATA.shrink }
+  : tileOf(ascent, source, Infinity);
+
+const sizeOf = ({ shrink = 1 }) => [DATA.picture.width, DATA.picture.height].map((side) => Math.floor(side / shrink));
+
 /** Cut a tile out of its sheet: in small pictures' sheets the rows of all frames of a source are interleaved. */
-function cut(image, { frames, source, frame }) {
-  const { width, height } = DATA.picture;
+function cut(image, tile) {
+  const { frames, source, frame } = tile;
+  const [width, height] = sizeOf(tile);
   [workbench.width, workbench.height] = [width, height];
   const context = workbench.getContext("2d");
   const top = source * frames * height;
-  if (!DATA.lossless) context.drawImage(image, 0, top + frame * height, width, height, 0, 0, width, height);
+  if (DATA.shrink) context.drawImage(image, 0, top + frame * height, width, height, 0, 0, width, height);
   else for (let y = 0; y < height; y++) context.drawImage(image, 0, top + y * frames + frame, width, 1, 0, y, width, 1);
   return workbench;
 }
@@ -55,7 +63,6 @@ function inverted(canvas) {
  * Given a tile `from`, draw the change from it: a half of it around mid-grey. No pixel is read: of sheets in files none may be.
  */
 async function draw(canvas, tile, { zoom = 1, x = 0.5, y = 0.5, from = null } = {}) {
-  const { width, height } = DATA.picture;
   const named = ({ sheet, source, frame }) => `${sheet}/${source}/${frame}`;
   const wanted = tile ? [named(tile), from && named(from), zoom, x, y].join() : "";
   canvas.wanted = wanted; // no attribute: markup must not tell in the blind test whose picture it is
@@ -64,6 +71,7 @@ async function draw(canvas, tile, { zoom = 1, x = 0.5, y = 0.5, from = null } = 
     canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
     return;
   }
+  const [width, height] = sizeOf(tile);
   const across = (canvas.clientWidth || canvas.width) * (window.devicePixelRatio || 1);
   const scale = clamp(Math.ceil(across / width), 1, Math.max(1, Math.floor(1600 / width)));
   if (canvas.drawn === wanted && canvas.width === width * scale) return;

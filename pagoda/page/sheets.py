@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import math
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pagoda.files import write_bytes
 LOSSLESS = 64
 """Pixels a side up to which pictures are stored exactly; larger ones as WebP of quality QUALITY."""
 QUALITY = 85
+OVERVIEW = 112  # pixels a side, at most, that the page's grid has of larger pictures
 WEBP_SIDE = 16383  # pixels a side that the WebP format ends at
 FOLDER = "sheets"
 
@@ -67,6 +69,18 @@ class Sheets:
             pending = [(form, content)]
         for name, (_, one) in zip(self._names[-len(pending) :], pending, strict=True):
             write_bytes(self.folder.parent / name, one)
+
+
+def shrink_of(height: int, width: int) -> int:
+    """Return how many pixels a side make one of the grid's; 0: its pictures need no sheets of their own."""
+    return 0 if max(height, width) <= LOSSLESS else math.ceil(max(height, width) / OVERVIEW)
+
+
+def shrunk(tiles: np.ndarray, by: int) -> np.ndarray:
+    """Return pictures, uint8 [..., H, W], whose pixels are the means of `by` times `by`."""
+    height, width = (side // by for side in tiles.shape[-2:])
+    whole = tiles[..., : height * by, : width * by].reshape(*tiles.shape[:-2], height, by, width, by)
+    return whole.mean(axis=(-3, -1)).round().astype(np.uint8)
 
 
 def sheet(tiles: np.ndarray) -> tuple[str, bytes]:

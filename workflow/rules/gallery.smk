@@ -21,7 +21,7 @@ rule gallery:
         "../../envs/torch.yaml"
     resources:
         mem_mb=growing(4000),
-        runtime=30,
+        runtime=lambda wildcards, input: 30 + len(input.ascents) // 50,
     params:
         ascents=lambda wildcards, input: listed(input.ascents),
         flags=gallery_flags,

@@ -20,7 +20,7 @@ import yaml
 from pagoda.data.tables import read_table
 from pagoda.errors import BadInput
 from pagoda.figures.certified import POINTS
-from pagoda.figures.latex import alignment, certified
+from pagoda.figures.markup import alignment, certified
 from pagoda.figures.panels import read_summary
 from pagoda.files import file_hash, write_bytes
 from pagoda.log import logger

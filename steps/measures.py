@@ -1,9 +1,7 @@
-"""measures: certified accuracy against radius, beside the measures of alignment of each view at one epsilon."""
+"""measures: the measures of alignment of each view at one epsilon."""
 
 from pathlib import Path
 
-from pagoda.data.tables import read_table
-from pagoda.figures.certified import POINTS
 from pagoda.figures.panels import draw_panels, read_summary
 from pagoda.figures.style import plt, save_figure
 from pagoda.log import logger
@@ -12,19 +10,17 @@ from pagoda.run.command import main
 
 
 class Config(Options):
-    """Draw certified accuracy beside the measures of alignment."""
+    """Draw the measures of alignment."""
 
     summary: Path = option("the table (.csv) that the align_summary step wrote")
     epsilon: float = option("radius of the ascents", gt=0)
     out: Path = option("where the figure goes: .png, .pdf or .svg")
-    certified: tuple[Path, ...] = option("the table (.csv) of the certified_accuracy step, or none", (), max_length=1)
 
 
 def run(config: Config) -> plt.Figure:
     """Draw the figure and return it, closed. Raises BadInput where a table is missing or has no such epsilon."""
     rows = read_summary(config.summary, config.epsilon)
-    certified = read_table(config.certified[0], "certified_accuracy", POINTS) if config.certified else None
-    figure = draw_panels(rows, certified, config.epsilon)
+    figure = draw_panels(rows, config.epsilon)
     save_figure(figure, config.out)
     logger.info("wrote %s: %d views", config.out, len(rows))
     return figure

@@ -2,7 +2,7 @@
 
 Upscaling is nearest-neighbour only. Below a picture: the model's own p_t, estimated from fresh draws, and how many of
 the judges of the align step see the target class. An animation is an animated PNG (APNG) of ascents of one class at one
-epsilon. A caption alone goes to a .md, .tex or .txt beside the picture.
+epsilon. A caption alone goes to a .md or .tex beside the picture.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ class Config(Options):
 
     kind: Literal[*KINDS] = option(f"one of {', '.join(KINDS)}")
     ascents: tuple[Path, ...] = option("files that the ascend step wrote, in the order of the views", min_length=1)
-    out: Path = option("where the picture goes: .png, .pdf or .svg; its caption alone: .md, .tex or .txt")
+    out: Path = option("where the picture goes: .png, .pdf or .svg; its caption alone: .md or .tex")
     measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote; none: no verdicts", ())
     gradients: tuple[Path, ...] = option("sweep: files (.npz) that the estimate step wrote, in the order of models", ())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pagoda.errors import BadInput
-from pagoda.figures.latex import cell, tabular
+from pagoda.figures.markup import cell, tabular
 from steps import bundle
 
 RAN = {

@@ -162,15 +162,7 @@ def summary(tmp_path):
 def test_the_measures_stand_at_the_values_of_the_tables(summary, tmp_path):
     rows = panels.read_summary(summary, 4)
     assert list(rows.model) == [model for model, _ in SIX] + ["nan"]
-    certified = pd.DataFrame(
-        [("gaussian-0.5", 0.5, r, 0.9 - r, 0.8 - r, 0.95 - r, 100) for r in (0, 0.25, 0.5)]
-        + [("envelope", 0.5, 0, 0.9, 0.8, 0.95, 100)],
-        columns=["model", "sigma", "radius", "accuracy", "low", "high", "n"],
-    )
-    curves, *drawn = panels.draw_panels(rows, certified, 4).axes
-    (line,) = curves.lines
-    assert np.allclose(line.get_xydata(), certified[["radius", "accuracy"]][:3])
-    assert line.get_color() == view_colour("gaussian-0.5", 0.5)
+    drawn = panels.draw_panels(rows, 4).axes
     for measure, axes in zip(MEASURES, drawn, strict=True):
         name = measure.column
         dots = [line for line in axes.lines if line.get_marker() != "None"]
@@ -195,13 +187,13 @@ def test_the_measures_stand_at_the_values_of_the_tables(summary, tmp_path):
         if line.get_linestyle() == "--"
     )
     assert white.get_xdata()[0] == pytest.approx(1 - np.pi / 16)
-    text = panels.caption(rows, certified, 4)
-    assert "n = 21" in text and "over 100 test images" in text and "undefined (saliency cosine)" in text
+    text = panels.caption(rows, 4)
+    assert "n = 21" in text and "undefined (saliency cosine)" in text
     assert "adversarial-1 at 0 <i>: N too small" in text
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
-def test_measures_are_drawn_without_certificates_too(summary, tmp_path, suffix):
+def test_measures_are_drawn_the_same_again(summary, tmp_path, suffix):
     out = tmp_path / f"m.{suffix}"
     contents = []
     for _ in range(2):
@@ -217,10 +209,6 @@ def test_measures_asked_of_what_is_not_there_say_so(summary, tmp_path):
         (
             measures.Config(summary=tmp_path / "no.csv", epsilon=4, out=out),
             "no .*no.csv: the align_summary step writes it",
-        ),
-        (
-            measures.Config(summary=summary, epsilon=4, out=out, certified=(summary,)),
-            "is not a table that the certified_accuracy step wrote",
         ),
     ):
         with pytest.raises(BadInput, match=said):

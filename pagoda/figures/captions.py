@@ -1,4 +1,4 @@
-"""Captions: what was done, with every value that decides the pictures; as text, Markdown and LaTeX, too."""
+"""Captions: what was done, with every value that decides the pictures; in Markdown and LaTeX, too."""
 
 import re
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 from pagoda.data.ascents import Ascent
 from pagoda.data.registry import JUDGES
+from pagoda.figures.markup import P, escaped
 
-P = "p̄ₜ"  # the smoothed classifier's probability of the target class, as figures write it
 SOURCES = {
     "images": "Sources: the first test images of other classes.",
     "seeds": "Seeds: draws from the Gaussian fitted to the training images of the target class.",
@@ -77,11 +77,6 @@ def values_of(values: Iterable[float]) -> str:
     return ", ".join(f"{value:g}" for value in sorted(set(values)))
 
 
-def as_text(name: str, title: str, caption: str) -> str:
-    """Return a caption as plain text."""
-    return f"{title}. {caption}\n"
-
-
 def as_markdown(name: str, title: str, caption: str) -> str:
     """Return the figure `name`.png with its caption, in Markdown."""
     title, caption = (re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", text) for text in (title, caption))
@@ -89,36 +84,17 @@ def as_markdown(name: str, title: str, caption: str) -> str:
 
 
 def as_latex(name: str, title: str, caption: str) -> str:
-    """Return the figure `name` with its caption, in LaTeX: of plain ASCII, but for names in other scripts."""
-    title, caption = ("".join(LATEX.get(c, c) for c in text.replace(P, "\0")) for text in (title, caption))
+    """Return the figure `name` with its caption, in LaTeX: of plain ASCII, but for names in other scripts.
+
+    It takes the width of a page's text, of two columns too: in one of them its letters would be too small.
+    """
     return (
-        "\\begin{figure}\n  \\centering\n"
+        "\\begin{figure*}\n  \\centering\n"
         f"  \\includegraphics[width=\\linewidth]{{{name}}}\n"
-        f"  \\caption{{\\textbf{{{title}.}} {caption}}}\n"
-        f"  \\label{{fig:{name}}}\n\\end{{figure}}\n"
+        f"  \\caption{{\\textbf{{{escaped(title)}.}} {escaped(caption)}}}\n"
+        f"  \\label{{fig:{name}}}\n\\end{{figure*}}\n"
     )
 
 
-LATEX = {
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "\0": r"$\bar p_t$",
-    "σ": r"$\sigma$",
-    "ε": r"$\varepsilon$",
-    "δ": r"$\delta$",
-    "∇": r"$\nabla$",
-    "‖": r"$\|$",
-    "√": r"$\surd$",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "×": r"$\times$",
-}
-"""What LaTeX would take otherwise, or not have, as it is written there."""
-CAPTIONS = {".txt": as_text, ".md": as_markdown, ".tex": as_latex}
+CAPTIONS = {".md": as_markdown, ".tex": as_latex}
 """By suffix: what makes a caption's text of a figure's name, its title and its caption."""

@@ -118,7 +118,7 @@ def draw_certified(tables: list[Certificates], frame: pd.DataFrame, published: p
     """
     sigmas = sorted({table.facts["sigma"] for table in tables}) if len(published) else [None]
     rows = (len(sigmas) + 2) // 2
-    size = {"figsize": (TEXT_WIDTH, 3.3 * rows), "layout": "constrained"}
+    size = {"figsize": (TEXT_WIDTH, 3.3 * rows + 0.09 * len(tables)), "layout": "constrained"}
     figure, grid = plt.subplots(rows, 2, squeeze=False, **size)
     panels, best = list(grid.flat), frame[frame.model == ENVELOPE]
     for sigma, axes in zip(sigmas, panels, strict=False):
@@ -127,16 +127,20 @@ def draw_certified(tables: list[Certificates], frame: pd.DataFrame, published: p
             if sigma in (None, table.facts["sigma"]):
                 reach = max(reach, _draw_curve(axes, table))
         if best[best.accuracy > 0].sigma.nunique() > 1:
-            axes.plot(best.radius, best.accuracy, color="black", ls=":", lw=1, drawstyle="steps-pre", label=ENVELOPE)
+            style = {"color": "black", "ls": ":", "lw": 1, "drawstyle": "steps-pre"}
+            axes.plot(best.radius, best.accuracy, label=view_name(ENVELOPE, 0.0), **style)
         if sigma is not None:
             draw_published(axes, published, sigma)
             axes.set_title(f"σ = {sigma:g}" + "; dashed: published" * (sigma in set(published.sigma)))
         axes.set(xlabel="L2 radius (pixel values in [0, 1])", ylabel="certified accuracy", ylim=(0, 1))
         axes.set_xlim(0, 1.02 * reach or 1)
-        axes.legend()
     _draw_shares(panels[len(sigmas)], tables)
     for axes in panels[len(sigmas) + 1 :]:
         axes.remove()
+    entries = {
+        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(entries.values(), entries, loc="outside lower center", ncols=2)
     figure.suptitle(_title(tables), fontsize=plt.rcParams["axes.titlesize"])
     return figure
 
@@ -148,7 +152,7 @@ def _draw_shares(axes: Axes, tables: list[Certificates]) -> None:
             model, sigma, n = table.facts["model"], table.facts["sigma"], len(table.rows)
             above = np.arange(len(shares), 0, -1) / n
             x, y = np.concatenate([[0.5], shares, [1.0]]), np.concatenate([[above[0]], above, [0.0]])
-            axes.plot(x, y, color=view_colour(model, sigma), drawstyle="steps-pre", label=view_name(model, sigma))
+            axes.plot(x, y, color=view_colour(model, sigma), drawstyle="steps-pre")
     axes.set(xlabel="p_A: share of draws that say the class", ylabel="images right, with p_A at least that")
     axes.set(xlim=(0.5, 1), ylim=(0, 1), title="distribution of p_A (Sun et al. 2025)")
 
@@ -179,4 +183,4 @@ def _title(tables: list[Certificates]) -> str:
     counts = each(len(table.rows) for table in tables)
     draws = each(f"{table.facts['n']:,}" for table in tables)
     alphas, modes = (each(table.facts.get(name) for table in tables) for name in ("alpha", "mode"))
-    return f"{counts} test images, {modes}, n ≤ {draws} draws, α = {alphas}; bands: 95 % over images"
+    return f"{counts} test images, mode {modes}, n ≤ {draws} draws, α = {alphas}; bands: 95 % over images"

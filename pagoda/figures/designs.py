@@ -4,7 +4,7 @@ headline   rows: several sources, each with its views below; columns: the first 
 controls   rows: the first source, then every view; columns: target classes; one epsilon
 eps        the same for several sources
 class      rows: sources, then each view at each epsilon; columns: sources; one target class
-ladder     rows: views, below each the change, signed; columns: epsilons; the first source, one target class
+ladder     rows: views; columns: epsilons, beside each the change, signed; the first source, one target class
 steps      rows: views; columns: steps of the ascent; the first source, one target class, one epsilon
 sweep      rows: smoothed models, below each its gradient; columns: N, noise draws a step; the first source, one class
 ablation   rows: the first source, each model by each score; columns: target classes; one epsilon
@@ -30,7 +30,6 @@ from pagoda.maths.confidence import mean_interval
 BLOCKS = 3  # how many sources the headline and the eps montage show
 CLASSES = 6  # how many target classes the headline shows at most
 SOURCES = 8  # how many sources the class montage shows at most
-PANEL = 3  # how many views of the ladder stand below each other, before the next stand beside them
 STEPS = 7  # how many steps of an ascent are shown at most
 AFTER = [f"{judge.name}_after" for judge in JUDGES]
 """Columns of what judges see in the end: verdicts are rows with them."""
@@ -65,7 +64,8 @@ def by_target(ascents: list[Ascent], verdicts: Rows, blocks: int) -> Montage:
         rows.append(Row("source", list(pictures), list(labels), space=4 * GAP if rows else 0))
         rows += [_ends(name_of(view), list(zip(line, places, strict=True)), verdicts) for view, line in lines.items()]
     brief = key_of_notes(bool(verdicts))
-    return Montage(rows, columns, f"Ascent towards each class, {at(ascents[0])}", _text(ascents, verdicts), brief=brief)
+    title = f"Ascent towards each column's class, {at(ascents[0])}"
+    return Montage(rows, columns, title, _text(ascents, verdicts), brief=brief)
 
 
 def headline(ascents: list[Ascent], verdicts: Rows) -> Montage:
@@ -92,7 +92,7 @@ def by_source(ascents: list[Ascent], verdicts: Rows) -> Montage:
 
 
 def ladder(ascents: list[Ascent], verdicts: Rows) -> Montage:
-    """Return rows (each view, below it its change) at rising epsilons, from the first source, which stands at 0.
+    """Return rows (each view) at rising epsilons, each end beside its change, from the first source, which stands at 0.
 
     All changes of the figure share one signed scale.
     """
@@ -101,18 +101,18 @@ def ladder(ascents: list[Ascent], verdicts: Rows) -> Montage:
     lines, _ = tabulate(sorted(ascents, key=lambda a: a.settings.epsilon), "epsilon", "epsilons")
     reach = scale_of_changes(a.end[0] - a.source[0] for a in ascents)
     rows = []
-    for number, view in enumerate(dict.fromkeys(a.settings.view for a in ascents)):
-        panel, line = number // PANEL, lines[view]
-        ends = replace(_from_source(line, verdicts, space=2 * GAP if number % PANEL else 0), panel=panel)
-        norms = ["", *(f"‖δ‖ {a.norm[0]:.2f}" for a in line)]
-        changes = [np.ones_like(line[0].source[0]), *(signed(a.end[0] - a.source[0], reach) for a in line)]
-        rows += [ends, Row("its change", changes, norms, colour=ends.colour, panel=panel)]
+    for line in lines.values():
+        ends = _from_source(line, verdicts)
+        changes = [(signed(a.end[0] - a.source[0], reach), f"‖δ‖ {a.norm[0]:.2f}", "") for a in line]
+        cells = list(zip(ends.pictures, ends.left, ends.right or [""] * len(ends.left), strict=True))
+        cells[1:] = [cell for pair in zip(cells[1:], changes, strict=True) for cell in pair]
+        rows.append(Row(ends.label, *map(list, zip(*cells, strict=True)), ends.colour))
     colours = " (mean over colours)" if len(ascents[0].source[0]) > 1 else ""
     text = (
-        f"Below each view: the change δ of every pixel{colours}, on one scale that ends at the 99th percentile of |δ| "
+        f"Beside each end: the change δ of every pixel{colours}, on one scale that ends at the 99th percentile of |δ| "
         f"over the figure, and its length ‖δ‖. {_text(ascents, verdicts)}"
     )
-    heads = [f"ε = {a.settings.epsilon:g}, RMS {a.rms:.2g}" for a in next(iter(lines.values()))]
+    heads = [head for a in next(iter(lines.values())) for head in (at(a).replace(" (", ", ").strip(")"), "its change")]
     title = f"From one image towards {target}, at rising ε"
     return Montage(rows, ["source", *heads], title, text, signed_key("change of a pixel", reach))
 

@@ -18,7 +18,7 @@ from pagoda.figures.captions import P, models_of, values_of
 from pagoda.figures.grid import GAP, Row, Sheet, draw_grid
 from pagoda.figures.looks import view_colour, view_marker, view_name
 from pagoda.figures.signed import DEVIATIONS, spread
-from pagoda.figures.style import DPI, SIZES
+from pagoda.figures.style import DPI
 from pagoda.figures.text import PLAIN
 
 PICTURES = 4  # how many images are shown at most
@@ -103,13 +103,11 @@ def _spectra(sheet: Sheet, views: list[Gradients]) -> None:
     box = left + beside / total_w, bottom + height - tall / total_h, width - (beside + air) / total_w, tall / total_h
     axes = sheet.figure.add_axes(box)
     axes.axhline(1, color="#777777", linestyle="--", linewidth=1)
-    axes.annotate("white noise", (1, 1), xycoords=("axes fraction", "data"), xytext=(0, 2), textcoords="offset points",
-                  ha="right", va="bottom", fontsize=SIZES["note"], color="#555555")  # fmt: skip
     for view in views:
         style = {"color": view.colour, "marker": view_marker(view.facts["model"]), "markersize": 3}
         axes.plot(view.frequency, view.spectrum, label=view.name, **style)
-    axes.set(yscale="log", xlim=(0, 0.52), xlabel="frequency (cycles per pixel)", ylabel="power (white noise: 1)")
-    legend = axes.legend(loc="upper left", bbox_to_anchor=(0, -below / tall), borderaxespad=0)
+    axes.set(yscale="log", xlim=(0, 0.52), xlabel="frequency (cycles per pixel)", ylabel="power (dashed: white noise)")
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(-beside / width / total_w, -below / tall), borderaxespad=0)
     low, high = axes.get_ylim()
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < TWO_DECADES else (1,)))
     axes.yaxis.set_major_formatter("{x:g}")

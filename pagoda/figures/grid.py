@@ -5,7 +5,6 @@ nothing hides it. All lengths are pixels at the figures' DPI.
 """
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -33,8 +32,7 @@ BAR = (360, 22)  # width and height of a key's bar
 class Row:
     """A row of pictures, [C, H, W] in [0, 1], with notes below their left and right corners ("" for none).
 
-    `colour` marks what the row shows, e.g. that of its view; `space` is the air above it. Rows of `panel` 1 stand
-    beside those of 0, under the same headings, and so on.
+    `colour` marks what the row shows, e.g. that of its view; `space` is the air above it.
     """
 
     label: str
@@ -43,7 +41,6 @@ class Row:
     right: list[str] | None = None
     colour: str | None = None
     space: int = 0
-    panel: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,12 +60,12 @@ class Sheet:
     free: tuple[float, float, float, float]
 
 
-def scale_of(side: int, columns: int, rows: int, *, panels: int = 1, beside: int = 0) -> int:
+def scale_of(side: int, columns: int, rows: int, *, beside: int = 0) -> int:
     """Return how many pixels a side a picture's pixel takes, where pictures are `side` pixels wide or high.
 
-    `columns` and `rows` are those of one of `panels`; `beside` is the width that other things take.
+    `beside` is the width that other things take.
     """
-    width = (BODY[0] - beside - (panels - 1) * LABEL) / (panels * columns)
+    width = (BODY[0] - beside) / columns
     return max(1, round(min(max(min(width, BODY[1] / rows), CELLS[0]), CELLS[1]) / side))
 
 
@@ -83,20 +80,21 @@ def draw_grid(
     if len(shapes) > 1:
         raise BadInput(f"pictures of {' and '.join(map(str, sorted(shapes)))} do not fit into one figure")
     height, width = shapes.pop()
-    panels = 1 + rows[-1].panel
-    below = max(sum(row.panel == panel for row in rows) for panel in range(panels))
-    scale = scale_of(max(height, width), len(columns), below, panels=panels, beside=beside)
+    scale = scale_of(max(height, width), len(columns), len(rows), beside=beside)
     cell = np.array([width * scale, height * scale])
     pitch = cell[0] + GAP + (APART if any(row.right for row in rows) else 0)
     labels = [wrapped(row.label, SIZES["label"], LABEL) for row in rows]
     heads, head_size = _headings(columns, pitch - 2)
     left = int(2 * MARGIN + STRIPE + max(width_of(line, SIZES["label"]) for lines in labels for line in lines))
-    panel_w = left + (len(columns) - 1) * pitch + cell[0]
-    body_w = panel_w * panels
+    body_w = left + (len(columns) - 1) * pitch + cell[0]
     total_w = int(max(body_w + beside + MARGIN, NARROWEST, left + BAR[0] + MARGIN if key else 0))
     titles = wrapped(title, SIZES["title"], (total_w - 2 * MARGIN) / BOLD)
     top = int(MARGIN + len(titles) * height_of(SIZES["title"]) + max(map(len, heads)) * height_of(head_size) + 10)
-    tops, bottom = _tops(rows, top, cell[1])
+    tops, bottom = [], top
+    for row in rows:
+        tops.append(bottom + row.space)
+        noted = any([*(row.left or ()), *(row.right or ())])
+        bottom = int(tops[-1] + cell[1] + GAP + (height_of(SIZES["note"]) + 3 if noted else 0))
     keyed = bottom + MARGIN
     bottom += MARGIN + BAR[1] + int(height_of(SIZES["note"])) if key else 0
     lines = wrapped(text, SIZES["note"], total_w - 2 * MARGIN)
@@ -106,18 +104,17 @@ def draw_grid(
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, total_w), ylim=(total_h, 0))
     axes.set_axis_off()
     _write(axes, titles, (MARGIN, MARGIN), SIZES["title"], weight="bold")
-    for panel, (number, head) in product(range(panels), enumerate(heads)):
-        x = panel * panel_w + left + number * pitch + cell[0] / 2
+    for number, head in enumerate(heads):
+        x = left + number * pitch + cell[0] / 2
         _write(axes, head, (x, top - 6 - len(head) * height_of(head_size)), head_size, ha="center")
     canvas = np.full((total_h, total_w, 3), 255, np.uint8)
     for row, label, y in zip(rows, labels, tops, strict=True):
-        first = row.panel * panel_w + left
         start = y + (cell[1] - len(label) * height_of(SIZES["label"])) / 2
-        _write(axes, label, (first - STRIPE - MARGIN // 2, start), SIZES["label"], ha="right")
+        _write(axes, label, (left - STRIPE - MARGIN // 2, start), SIZES["label"], ha="right")
         if row.colour:
-            canvas[y : y + cell[1], first - STRIPE - 3 : first - 3] = list(bytes.fromhex(row.colour[1:]))
+            canvas[y : y + cell[1], left - STRIPE - 3 : left - 3] = list(bytes.fromhex(row.colour[1:]))
         for number, picture in enumerate(row.pictures):
-            x = int(first + number * pitch)
+            x = int(left + number * pitch)
             canvas[y : y + cell[1], x : x + cell[0]] = enlarged(picture, scale)
             right = row.right[number] if row.right else ""
             room = cell[0] - (width_of(right, SIZES["note"]) + GAP if right else 0)
@@ -157,16 +154,6 @@ def caption_below(figure: Figure, text: str) -> float:
         y = (taken - number * height_of(SIZES["note"])) / height
         figure.text(MARGIN / width, y, line, fontsize=SIZES["note"], color="#333333", va="top", **PLAIN)
     return (taken + MARGIN / 2) / height
-
-
-def _tops(rows: list[Row], top: int, height: int) -> tuple[list[int], int]:
-    # Where each row's pictures begin, and where the longest panel ends.
-    tops, ends = [], {}
-    for row in rows:
-        tops.append(ends.get(row.panel, top) + row.space)
-        noted = any([*(row.left or ()), *(row.right or ())])
-        ends[row.panel] = int(tops[-1] + height + GAP + (height_of(SIZES["note"]) + 3 if noted else 0))
-    return tops, max(ends.values())
 
 
 def _headings(names: list[str], width: float) -> tuple[list[list[str]], float]:

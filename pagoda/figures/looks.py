@@ -50,6 +50,8 @@ def view_name(model: str, sigma: float, start: str = "images") -> str:
         start: what its ascents start from: images, seeds or noise.
 
     """
+    if model == "envelope":
+        return "best of those trained under noise"
     trained = _noise(model)
     smoothed = "smoothed" if sigma and sigma == trained else f"smoothed with σ = {sigma:g}" if sigma else "unsmoothed"
     return f"{model_name(model)}, {smoothed}" + ("" if start == "images" else f", from {start}")

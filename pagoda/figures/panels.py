@@ -1,4 +1,4 @@
-"""Certified accuracy against radius, beside a panel for each measure of alignment of each view at one epsilon.
+"""A panel for each measure of alignment, of each view at one epsilon.
 
 Dots are means over images and bars their 95 % intervals, as the align summary has them.
 """
@@ -15,9 +15,8 @@ from pagoda.data.registry import MEASURES, WHITE_NOISE, Measure
 from pagoda.data.tables import read_table
 from pagoda.errors import BadInput
 from pagoda.figures.captions import values_of
-from pagoda.figures.certified import ENVELOPE
 from pagoda.figures.grid import caption_below
-from pagoda.figures.looks import view_colour, view_marker, view_name
+from pagoda.figures.looks import view_colour, view_marker
 from pagoda.figures.style import DPI, SIZES, TEXT_WIDTH, plt
 from pagoda.figures.text import PLAIN, wrapped
 
@@ -37,27 +36,23 @@ def read_summary(path: Path, epsilon: float) -> pd.DataFrame:
     return found.reset_index(drop=True)
 
 
-def draw_panels(rows: pd.DataFrame, certified: pd.DataFrame | None, epsilon: float) -> plt.Figure:
-    """Return the figure: to the left certified accuracy where there is any, to the right a panel a measure."""
+def draw_panels(rows: pd.DataFrame, epsilon: float) -> plt.Figure:
+    """Return the figure: a panel a measure, a row a view."""
     down = ceil(len(MEASURES) / ACROSS)
-    height = 1.7 + down * 0.22 * len(rows) + 0.5
+    height = 0.9 + down * (0.45 + 0.19 * len(rows))
     figure = plt.figure(figsize=(TEXT_WIDTH, height), dpi=DPI, layout="constrained")
-    taken = caption_below(figure, caption(rows, certified, epsilon))
+    taken = caption_below(figure, caption(rows, epsilon))
     figure.get_layout_engine().set(rect=(0, taken, 1, 1 - taken), w_pad=0.04, h_pad=0.04)
-    widths = (1,) if certified is None else (1, 2)
-    outer = figure.add_gridspec(1, len(widths), width_ratios=widths)
-    if certified is not None:
-        _draw_certified(figure.add_subplot(outer[0]), certified)
-    panels = outer[-1].subgridspec(down, ACROSS).subplots(sharey=True, squeeze=False).flat
+    panels = figure.subplots(down, ACROSS, sharey=True, squeeze=False).flat
     for number, (measure, axes) in enumerate(zip(MEASURES, panels, strict=False)):
-        _draw_measure(axes, rows, measure, "center" if number % ACROSS < ACROSS - 1 else "right")
+        _draw_measure(axes, rows, measure)
         axes.tick_params(axis="y", length=0, labelleft=number % ACROSS == 0)
     for axes in panels:  # those left over
         axes.set_axis_off()
     return figure
 
 
-def _draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure, side: str) -> None:
+def _draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure) -> None:
     """Draw a measure of each view, from top to bottom: a dot at its value, a bar over its interval if it has one."""
     name = measure.column
     if measure.reference is not None:
@@ -70,38 +65,20 @@ def _draw_measure(axes: Axes, rows: pd.DataFrame, measure: Measure, side: str) -
             axes.plot(interval, [y, y], color=colour, linewidth=1.6, zorder=2)
         axes.plot([row[name]], [y], view_marker(row.model), color=colour, mfc=colour if known else "white", zorder=3)
     axes.set(ylim=(len(rows) - 0.4, -0.6), yticks=range(len(rows)))
-    axes.set_yticklabels(["\n".join(wrapped(row.view, SIZES["note"], 240)) for row in rows.itertuples()], **PLAIN)
-    axes.set_title(measure.title, fontsize=SIZES["note"], loc=side)
+    axes.set_yticklabels(["\n".join(wrapped(row.view, SIZES["note"], 480)) for row in rows.itertuples()], **PLAIN)
+    axes.set_title(measure.title, fontsize=SIZES["note"])
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
     axes.margins(x=0.12)
 
 
-def _draw_certified(axes: Axes, table: pd.DataFrame) -> None:
-    """Draw certified accuracy against radius: a curve a smoothed model, its band the 95 % interval over images."""
-    shown = table[table.model != ENVELOPE].astype({"sigma": float})
-    for (model, sigma), curve in shown.groupby(["model", "sigma"], sort=False):
-        curve = curve[: 1 + int((curve.accuracy > 0).to_numpy().nonzero()[0].max(initial=0)) + 1]
-        style = {"color": view_colour(model, sigma), "marker": view_marker(model), "markersize": 3}
-        # Between its radii, nothing above the next one's accuracy is known to be certified.
-        axes.plot(curve.radius, curve.accuracy, label=view_name(model, sigma), drawstyle="steps-pre", **style)
-        axes.fill_between(curve.radius, curve.low, curve.high, color=style["color"], alpha=0.15, lw=0, step="pre")
-    axes.set(xlabel="L2 radius", ylim=(0, 1))
-    axes.set_title("certified accuracy", fontsize=SIZES["note"])
-    axes.set_xlim(left=0)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), handlelength=1.6)
-
-
-def caption(rows: pd.DataFrame, certified: pd.DataFrame | None, epsilon: float) -> str:
+def caption(rows: pd.DataFrame, epsilon: float) -> str:
     """Return what is shown, with n, and what has no interval or is flagged."""
-    text = []
-    if certified is not None:
-        text.append(f"Left: bands are 95 % intervals over {values_of(certified.n)} test images.")
-    text.append(
-        f"{'Panels' if certified is None else 'Right'}: means over n = {values_of(rows.n)} images, ε = {epsilon:g}, "
-        "with 95 % intervals (Student's t) over images; the arrow points to better. Dashed: 0, and for high "
-        f"frequencies white noise, {WHITE_NOISE:.2f}; gain: of the chance that a judge sees the target class."
-    )
+    text = [
+        f"Means over n = {values_of(rows.n)} images, ε = {epsilon:g}, with 95 % intervals (Student's t) over images; "
+        "the arrow points to better. Dashed: 0, and for high frequencies white noise, "
+        f"{WHITE_NOISE:.2f}; gain: of the chance that a judge sees the target class."
+    ]
     if bare := [m.short for m in MEASURES if rows[[f"{m.column}_low", f"{m.column}_high"]].isna().any(axis=None)]:
         text.append(f"A hollow dot without a bar has no interval: it is undefined ({', '.join(bare)}).")
     if flagged := [f"{row.view}: {row.flags}" for row in rows.itertuples() if row.flags]:

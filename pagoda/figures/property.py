@@ -111,12 +111,12 @@ def draw_property(frame: pd.DataFrame, table: pd.DataFrame, radii: tuple[float, 
             rho = table[(table.measure == measure) & (table.radius == radius) & (table.sigma == "all")].iloc[0]
             interval = "" if isnan(rho.low) else f" [{rho.low:.2f}, {rho.high:.2f}]"
             title = "no rank correlation" if isnan(rho.rho) else f"rank correlation {rho.rho:.2f}{interval}"
-            axes.set_title(f"{title}, {rho.n} models", fontsize=SIZES["note"])
+            axes.set_title(f"{title}, {rho.n} models".replace("-", "−"), fontsize=SIZES["note"])
         line[0].set_ylabel(NAMES[measure])
     for axes, radius in zip(panels[-1], radii, strict=True):
         axes.set_xlabel(f"certified accuracy at L2 radius {radius:g}")
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=SIZES["note"])
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 

@@ -57,11 +57,5 @@ def draw_published(axes: Axes, published: pd.DataFrame, sigma: float) -> None:
         curve = curve[curve.accuracy > 0]
         style = {"color": view_colour(f"{method}-{sigma:g}", sigma), "linestyle": "--", "linewidth": 0.8}
         dots = {"marker": "x" if source.startswith("Cohen") else ".", "markersize": 3}
-        axes.plot(
-            curve.radius,
-            curve.accuracy,
-            label=f"{model_name(method)}, {source.split(' (')[0]}",
-            drawstyle="steps-pre",
-            **style,
-            **dots,
-        )
+        label = f"{model_name(method)}, {source.split(' (')[0]}"
+        axes.plot(curve.radius, curve.accuracy, label=label, drawstyle="steps-pre", **style, **dots)

@@ -14,6 +14,7 @@ import pandas as pd
 from pagoda.data.alignments import Alignment
 from pagoda.data.registry import COLUMNS, JUDGES, MEASURES, OTHERS, WHITE_NOISE, Measure
 from pagoda.figures.looks import name_of
+from pagoda.figures.markup import markdown
 from pagoda.maths.confidence import mean_interval
 
 TOGETHER = 1 - 0.05 / len(MEASURES)  # coverage of each interval that decides
@@ -56,7 +57,7 @@ class Summary:
             f"ε = {self.epsilon:g}. Means over images, each the mean over its ascents; in brackets 95 % intervals over "
             f"images (Student's t). {counts}An arrow points where the better values lie. White noise has a "
             f"high-frequency fraction of {WHITE_NOISE:.2f}.",
-            _table(header, rows),
+            markdown(header, rows),
             *(["Flags:\n\n" + "\n".join(flags)] if flags else []),
             "## Does the hypothesis hold: standard < smoothed?",
             f"Decided from {ENOUGH} images on, by {100 * TOGETHER:.1f} % intervals of the difference (Student's t): "
@@ -65,7 +66,7 @@ class Summary:
             "\n".join(f"- {sentence}" for sentence in self.hypotheses()),
             *self._controls(),
             "## Judges",
-            _table(*self._judges()),
+            markdown(*self._judges()),
         ]
         return "\n\n".join(parts) + "\n"
 
@@ -170,7 +171,7 @@ class Summary:
         header = ["second minus first", *(f"{name_of(before.view)} → {name_of(after.view)}" for before, after in pairs)]
         text = "The hypothesis changes training and smoothing at once. One at a time, over the images of both views, "
         text += "with 95 % intervals each:"
-        return ["## Controls", text, _table(header, rows), *self._blurred()]
+        return ["## Controls", text, markdown(header, rows), *self._blurred()]
 
     def _blurred(self) -> list[str]:
         """Return what is left of the difference in Bayes contrast where both views have one spectrum, in words."""
@@ -227,8 +228,3 @@ def _cell(row: pd.Series, column: str) -> str:
         return "–"
     interval = f"[{low:.3f}, {high:.3f}]" if np.isfinite(low) else "[undefined]" if n < 2 else "on each"
     return f"{value:.3f} {interval}" + ("" if n == row["n"] else f" (n = {n})")
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -215,9 +215,7 @@ def _named(rows: list[dict]) -> list[dict]:
         row
         | {
             "key": _key(row["model"], row["sigma"], row.get("start", "images")),
-            "name": "best of those trained under noise"
-            if row["model"] == "envelope"
-            else view_name(row["model"], row["sigma"], row.get("start", "images")),
+            "name": view_name(row["model"], row["sigma"], row.get("start", "images")),
             "colour": view_colour(row["model"], row["sigma"]),
             "marker": view_marker(row["model"]),
         }

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from pagoda.figures.markup import markdown
 from pagoda.maths.raters import clustered_interval, sign_flip, strengths
 from pagoda.page.answers import SIDES, Page
 
@@ -52,7 +53,7 @@ def _preferences(pairs: pd.DataFrame, page: Page) -> str:
         p = _largest(decided, lambda group, hit=hit: sign_flip([int(2 * hit[k].sum() - k.sum()) for k in group]))
         share = f"{hit.mean():.2f} {_interval(decided, hit)}" if n else "–"
         rows.append([page.views[a], page.views[b], f"{hit.sum()} to {n - hit.sum()}", share, _p(p), str(len(some) - n)])
-    return _table(["preferred", "to", "answers", "share", "p", "can't tell"], rows)
+    return markdown(["preferred", "to", "answers", "share", "p", "can't tell"], rows)
 
 
 def _order(pairs: pd.DataFrame, page: Page) -> list[str]:
@@ -73,7 +74,7 @@ def _order(pairs: pd.DataFrame, page: Page) -> list[str]:
         "chance of .73, by 2 with .88. An answer “can't tell” is half a preference each. In brackets 95 % intervals, "
     )
     text += f"by a bootstrap of readers and sources.{one}"
-    return [text, _table(["view", "strength", "answers"], rows)]
+    return [text, markdown(["view", "strength", "answers"], rows)]
 
 
 def _classes(named: pd.DataFrame, page: Page) -> list[str]:
@@ -90,7 +91,7 @@ def _classes(named: pd.DataFrame, page: Page) -> list[str]:
         rows.append([page.views[view], str(len(own)), f"{hit.mean():.2f} {_interval(own, hit)}", *judged])
     head = ["view", "answers", "people", *(f"judge: {label}" for label in page.judges.values())]
     text = "How often the target class is seen in the end of an ascent, by people and by the judges, on the same "
-    return [f"{text}pictures. Chance is {1 / len(page.classes):.2f}.", _table(head, rows)]
+    return [f"{text}pictures. Chance is {1 / len(page.classes):.2f}.", markdown(head, rows)]
 
 
 def _groups(rows: pd.DataFrame) -> list[list[np.ndarray]]:
@@ -111,8 +112,3 @@ def _largest(rows: pd.DataFrame, test: Callable[[list[np.ndarray]], float]) -> f
 
 def _p(p: float) -> str:
     return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -30,9 +30,7 @@ class Sheets:
     def __init__(self, page: Path, limit: int):
         """Sheets of the page at the path `page`. Those that an earlier page has left in the folder are removed."""
         self.folder, self.limit, self.size = page.parent / FOLDER, limit, 0
-        self._numbers: dict[str, int] = {}
-        self._kept: list[tuple[str, bytes]] | None = []
-        self._names: list[str] = []
+        self._paths: dict[str, Path] = {}  # by the hash of what is in them
         for old in self.folder.glob("*.*"):
             if re.fullmatch(r"[0-9]+\.(png|webp)", old.name):
                 old.unlink()
@@ -40,35 +38,27 @@ class Sheets:
     @property
     def beside(self) -> bool:
         """Whether they lie beside the page."""
-        return self._kept is None
+        return self.size * 4 / 3 > self.limit
 
     def add(self, tiles: np.ndarray) -> int:
         """Add pictures, uint8 [sources, frames, C, H, W], and return the number of their sheet."""
         form, content = sheet(tiles)
         digest = hashlib.sha256(content).hexdigest()
-        if digest not in self._numbers:
-            self._numbers[digest] = len(self._names)
-            self._names.append(f"{FOLDER}/{len(self._names)}.{form}")
+        if digest not in self._paths:
+            self._paths[digest] = self.folder / f"{len(self._paths)}.{form}"
             self.size += len(content)
-            self._keep(form, content)
-        return self._numbers[digest]
+            write_bytes(self._paths[digest], content)
+        return int(self._paths[digest].stem)
 
     def urls(self) -> list[str]:
-        """Return where each sheet is found, by number."""
+        """Return where each sheet is found, by number. Of those that stand in the page the files are removed."""
+        paths = list(self._paths.values())
         if self.beside:
-            return self._names
-        return [f"data:image/{form};base64,{base64.b64encode(content).decode()}" for form, content in self._kept]
-
-    def _keep(self, form: str, content: bytes) -> None:
-        if self._kept is not None:
-            self._kept.append((form, content))
-            if self.size * 4 / 3 <= self.limit:
-                return
-            pending, self._kept = self._kept, None
-        else:
-            pending = [(form, content)]
-        for name, (_, one) in zip(self._names[-len(pending) :], pending, strict=True):
-            write_bytes(self.folder.parent / name, one)
+            return [f"{FOLDER}/{path.name}" for path in paths]
+        urls = [f"data:image/{path.suffix[1:]};base64,{base64.b64encode(path.read_bytes()).decode()}" for path in paths]
+        for path in paths:
+            path.unlink()
+        return urls
 
 
 def shrink_of(height: int, width: int) -> int:

@@ -183,7 +183,8 @@ def test_nothing_is_cut_off_or_squeezed(open_page, mode):
         assert page.evaluate("document.documentElement.scrollWidth") == width
         wide = """[...document.querySelectorAll('button, select, canvas, output, p, h1, h2, li, dd, summary, span')]
             .filter(e => e.checkVisibility() && !e.closest('.scroll, .hidden, .muted, svg'))
-            .filter(e => e.getBoundingClientRect().right > innerWidth + 1 || e.scrollWidth > e.clientWidth + 1 && e.clientWidth
+            .filter(e => e.getBoundingClientRect().right > innerWidth + 1
+                || e.clientWidth && e.scrollWidth > e.clientWidth + 1
                 || e.matches('button, select, canvas') && e.clientWidth < 20).map(e => [innerWidth, e.outerHTML])"""
         assert page.evaluate(wide) == []
 

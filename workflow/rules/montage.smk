@@ -1,4 +1,4 @@
-# Figures, one rule a design; {format} is png, pdf or svg. Their captions alone; {text} is md, tex or txt.
+# Figures, one rule a design; {format} is png, pdf or svg. Their captions alone; {text} is md or tex.
 
 MONTAGE = (
     "python -m steps.montage --kind {params.kind} --ascents {params.ascents} --measures {input.measures:q}"
@@ -89,14 +89,13 @@ rule gradients:
 rule measures:
     input:
         summary=rules.align_summary.output.table,
-        certified=certified_table,
     output:
         report(
             "results/{experiment}/measures.{format}",
             caption="../report/measures.rst",
             category="2 Curves",
             subcategory="{experiment}",
-            labels={"figure": "1 certified accuracy beside each measure of alignment", "format": "{format}"},
+            labels={"figure": "1 the measures of alignment of every view", "format": "{format}"},
         ),
     log:
         "results/{experiment}/logs/measures.{format}.log",
@@ -109,8 +108,8 @@ rule measures:
         epsilon=headline_epsilon,
         code=fingerprint("steps.measures"),
     shell:
-        "python -m steps.measures --summary {input.summary:q} --certified {input.certified:q}"
-        " --epsilon {params.epsilon} --out {output:q} --code {params.code} --log {log:q}"
+        "python -m steps.measures --summary {input.summary:q} --epsilon {params.epsilon} --out {output:q}"
+        " --code {params.code} --log {log:q}"
 
 
 rule property:

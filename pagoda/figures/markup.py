@@ -1,4 +1,4 @@
-"""Tables for a paper: LaTeX's tabular with booktabs' rules, a cell a value with its 95 % interval."""
+"""Text in Markdown and in LaTeX: tables (with booktabs' rules, a cell a value with its 95 % interval), escapes."""
 
 from math import isnan
 
@@ -6,15 +6,27 @@ import pandas as pd
 
 from pagoda.data.registry import MEASURES
 
-ESCAPED = {**{c: f"\\{c}" for c in "&%$#_{}"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\^{}"}
-SYMBOLS = {
-    "σ": r"$\sigma$",
-    "ε": r"$\varepsilon$",
-    "∇": r"$\nabla$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "−": "--",
+P = "p̄ₜ"  # the smoothed classifier's probability of the target class, as figures write it
+WORDS = {
+    "\\": "backslash",
+    "~": "asciitilde",
+    "^": "asciicircum",
+    "<": "less",
+    ">": "greater",
+    "|": "bar",
+    '"': "quotedbl",
 }
+MATHS = {"\0": r"\bar p_t", "σ": r"\sigma", "ε": r"\varepsilon", "δ": r"\delta", "∇": r"\nabla", "‖": r"\|", "−": "-"}
+MATHS |= {"√": r"\surd", "±": r"\pm", "×": r"\times", "↑": r"\uparrow", "↓": r"\downarrow"}
+LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {c: f"\\text{word}{{}}" for c, word in WORDS.items()}
+LATEX |= {c: f"${word}$" for c, word in MATHS.items()}
+"""What LaTeX would take otherwise, or not have, as it is written there."""
+
+
+def markdown(head: list[str], rows: list[list[str]]) -> str:
+    """Return a table of texts in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def tabular(head: list[str], rows: list[list[str]]) -> str:
@@ -26,7 +38,7 @@ def tabular(head: list[str], rows: list[list[str]]) -> str:
 
 def escaped(text: str) -> str:
     """Return a text as LaTeX takes it."""
-    return "".join(ESCAPED.get(c) or SYMBOLS.get(c, c) for c in text)
+    return "".join(LATEX.get(c, c) for c in text.replace(P, "\0"))
 
 
 def cell(value: float, low: float, high: float, digits: int = 2) -> str:

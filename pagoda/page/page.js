@@ -12,8 +12,7 @@ function renderSource() {
   const whose = differ ? "A starts from this one; B from a source of its own, shown at step 0. " : "";
   byId("source-name").replaceChildren(el("span", {}, "Source"), el("span", { class: "muted" }, name));
   byId("caption-source").replaceChildren(
-    el("p", {}, `Source: ${name}. ${whose}`),
-    el("p", { class: "provenance" }, `Step 0 of the ascents, as the models get it. Config ${DATA.config}.`));
+    el("p", { class: "provenance" }, `${whose}Step 0 of the ascents, as the models get it. Config ${DATA.config}.`));
   const count = ascent ? ascent.index.length : 0;
   const box = byId("sources");
   while (box.children.length > count) box.lastChild.remove();
@@ -66,7 +65,10 @@ function renderGrid() {
 const HOLD = 400; // milliseconds: a key held longer puts the loupe away when it is let go
 let pressed = 0;
 const keys = {
-  l: turnLoupe,
+  l: () => {
+    pressed = performance.now();
+    turnLoupe();
+  },
   ArrowLeft: () => turnStep(-1),
   ArrowRight: () => turnStep(1),
   ArrowUp: () => turnSource(-1),
@@ -96,7 +98,6 @@ function onKey(event) {
   const act = (event.shiftKey && way && state.mode !== "blind" ? () => nudge(...way) : null) ?? everywhere[event.key] ?? (state.mode === "blind" ? blindKeys : keys)[event.key];
   if (!act) return;
   event.preventDefault();
-  pressed = event.timeStamp;
   act();
 }
 
@@ -147,7 +148,7 @@ setTheme("system");
 byId("theme").addEventListener("click", () => setTheme(around(THEMES, byId("theme").dataset.theme, 1)));
 byId("help").addEventListener("click", everywhere["?"]);
 addEventListener("keydown", onKey);
-addEventListener("keyup", ({ key, timeStamp }) => key === "l" && glass && timeStamp - pressed > HOLD && turnLoupe());
+addEventListener("keyup", ({ key }) => key === "l" && glass && performance.now() - pressed > HOLD && turnLoupe());
 addEventListener("hashchange", restore);
 addEventListener("pagehide", writeAddress);
 restore();

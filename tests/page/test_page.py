@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pagoda.page import sheets
 from pagoda.page.build import render
 from steps import gallery
 from tests.conftest import changed
-from tests.page.conftest import ADVERSARIAL, DRAWN, GAUSSIAN, SEEDS, STANDARD, expect, shown, until
+from tests.page.conftest import ADVERSARIAL, DRAWN, GAUSSIAN, PIXELS, SEEDS, STANDARD, expect, shown, until
 from tests.test_gallery import CLASSES, gathered, write_set
 
 
@@ -321,8 +322,11 @@ def test_the_loupe_shows_one_place_of_all_three_pictures(open_page):
     assert page.evaluate(where) == []
 
 
-def test_a_thousand_classes_are_found_by_name(browser, tmp_path):
-    data = gathered(write_set(tmp_path)[0])
+def test_a_thousand_classes_are_found_by_name_and_large_pictures_shrunk(browser, tmp_path, monkeypatch):
+    monkeypatch.setattr(sheets, "LOSSLESS", 4)
+    monkeypatch.setattr(sheets, "OVERVIEW", 4)
+    config, ascents = write_set(tmp_path)
+    data = gathered(config)
     opened = [one for one in data["ascents"] if (one["epsilon"], one["target"]) == (2.0, CLASSES[0])][:3]
     names = [f"class {k}" for k in range(1000)]
     many = {"classes": names, "ascents": [one | {"target": name} for one in opened for name in names], "foil": None}
@@ -333,6 +337,10 @@ def test_a_thousand_classes_are_found_by_name(browser, tmp_path):
     until(page, DRAWN)
     shown_names = "[...document.querySelectorAll('#grid a[data-source=\"0\"]')].map(e => e.dataset.class)"
     assert page.evaluate(shown_names) == names[500:520]
+    end = ascents[len(CLASSES)].frames[3, 0].astype(float)  # of the standard view, at the second epsilon
+    means = end.reshape(3, 4, 2, 4, 2).mean(axis=(2, 4)).repeat(2, 1).repeat(2, 2)
+    seen = page.locator("#grid canvas").first.evaluate(PIXELS)
+    assert np.abs(np.array(seen).reshape(8, 8, 3).transpose(2, 0, 1) - means).max() <= 0.5
     page.keyboard.press("]")
     assert page.evaluate(shown_names) == names[520:540]
     page.fill("#find", "Class 77")

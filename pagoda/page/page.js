@@ -40,7 +40,7 @@ function renderGrid() {
   const classes = found.slice(first, first + COLUMNS);
   if (gridded !== JSON.stringify([rows, classes])) {
     gridded = JSON.stringify([rows, classes]);
-    grid.style.setProperty("--n", classes.length);
+    grid.style.setProperty("--n", Math.max(1, classes.length));
     const cell = (name, source) => el("a", { "data-class": name, "data-source": source }, slots.map((slot) => el("canvas", { role: "img", class: slot })));
     grid.replaceChildren(el("span", {}), ...classes.map((name) => el("span", { title: bare(name) }, bare(name))),
       ...Array.from({ length: rows }, (_, source) => [el("span", { class: "row" }, el("span", { class: "hidden" }, "source "), String(source + 1)), ...classes.map((name) => cell(name, source))]).flat());

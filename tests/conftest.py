@@ -28,6 +28,17 @@ torch.set_num_threads(1)
 os.environ.pop("SNAKEMAKE_PROFILE", None)  # that of an activated .venv: tests' copies of the project have no profiles
 
 
+LONGEST = ("tests/workflow/test_digits.py", "workflow/executor/tests/", "tests/workflow/", "tests/slurm/")
+"""What takes long begins first, so that all workers end together; the executor's tests wait more than they work."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        return next((k for k, name in enumerate(LONGEST) if item.nodeid.startswith(name)), len(LONGEST))
+
+    items.sort(key=place)
+
+
 class FirstFailure:
     """Shows the first failure when it happens, with its log; pytest shows all of them at the end, minutes later."""
 
@@ -49,8 +60,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """Steps open their log in `main`; called as functions they find no handler."""
-    logging.getLogger("pagoda").addHandler(logging.NullHandler())
+    """Steps open their log in `main`, and keep it from pytest's `caplog`; called as functions they find no handler."""
+    logger = logging.getLogger("pagoda")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = True
 
 
 @pytest.fixture(scope="session")

@@ -43,14 +43,14 @@ def slugs(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", [*WRITTEN, ROOT / "results" / "README.md"], ids=lambda p: str(p.relative_to(ROOT)))
-def test_links_between_pages_lead_somewhere(page):
-    for link in LINK.findall(page.read_text()):
-        if not re.match("[a-z]+:", link):
-            name, _, part = link.partition("#")
-            file = page.parent / name if name else page
-            assert file.exists(), link
-            assert not part or part in slugs(file.read_text()), link
+def test_links_between_pages_lead_somewhere():
+    for page in [*WRITTEN, ROOT / "results" / "README.md"]:
+        for link in LINK.findall(page.read_text()):
+            if not re.match("[a-z]+:", link):
+                name, _, part = link.partition("#")
+                file = page.parent / name if name else page
+                assert file.exists(), (page, link)
+                assert not part or part in slugs(file.read_text()), (page, link)
 
 
 def test_the_site_needs_no_network_and_its_links_lead_somewhere(tmp_path):

@@ -13,7 +13,7 @@ import torch
 
 from pagoda.errors import BadInput
 from pagoda.nets.model import load_model
-from pagoda.run.fingerprint import _parse
+from pagoda.run.fingerprint import _read
 from pagoda.run.lock import sole_writer
 from steps import train
 from tests.conftest import ROOT, changed, flags, run_step
@@ -91,7 +91,7 @@ def test_a_network_of_ones_own_is_trained_and_loaded_and_its_code_counts(dataset
     first = load_model(asked.out, torch.device("cpu"))
     assert first.identity.architecture == architecture and type(first.classifier.network).__name__ == "Linear"
     (tmp_path / "my_nets.py").write_text(NETWORK.replace("# note", "").replace("2:]", "-2:]"))
-    _parse.cache_clear()
+    _read.cache_clear()
     train.run(asked)  # from the beginning: the checkpoint is another code's
     assert load_model(asked.out, torch.device("cpu")).identity.code != first.identity.code
 

@@ -32,7 +32,7 @@ def fingerprint(module: str, root: Path = ROOT) -> str:
     """
     digest = hashlib.sha256()
     for name in sorted(import_closure(module, root)):
-        digest.update(f"{name}\n{_canonical(_parse(_path(name, root)))}\n".encode())
+        digest.update(f"{name}\n{_read(_path(name, root), root)[1]}\n".encode())
     return digest.hexdigest()[:12]
 
 
@@ -77,17 +77,9 @@ def import_closure(module: str, root: Path = ROOT) -> set[str]:
     return found
 
 
-def direct_imports(path: Path, root: Path = ROOT) -> set[str]:
+def direct_imports(path: Path, root: Path = ROOT) -> frozenset[str]:
     """Return the dotted names of the modules below `root` that the file at `path` imports, and of their packages."""
-    names: set[str] = set()
-    for node in ast.walk(_parse(path)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    parts = [name.split(".") for name in names]
-    prefixes = {".".join(part[:k]) for part in parts for k in range(1, len(part) + 1)}
-    return {name for name in prefixes if _path(name, root).is_file()}
+    return _read(path, root)[0]
 
 
 def _path(module: str, root: Path) -> Path:
@@ -96,8 +88,17 @@ def _path(module: str, root: Path) -> Path:
 
 
 @cache
-def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+def _read(path: Path, root: Path) -> tuple[frozenset[str], str]:
+    """Return what the file at `path` imports, and its syntax tree as text."""
+    tree, names = ast.parse(path.read_text(encoding="utf-8"), filename=str(path)), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    parts = [name.split(".") for name in names]
+    prefixes = {".".join(part[:k]) for part in parts for k in range(1, len(part) + 1)}
+    return frozenset(name for name in prefixes if _path(name, root).is_file()), _canonical(tree)
 
 
 def _canonical(node: object) -> str:

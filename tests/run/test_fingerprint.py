@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pagoda.run.fingerprint import _parse, factory_fingerprint, fingerprint, import_closure
+from pagoda.run.fingerprint import _read, factory_fingerprint, fingerprint, import_closure
 
 STEP = '''"""Step."""
 import math
@@ -34,7 +34,7 @@ def of(tmp_path):
         ).items():
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_text(text)
-        _parse.cache_clear()
+        _read.cache_clear()
         return fingerprint("pagoda.step", tmp_path)
 
     return write
@@ -83,7 +83,7 @@ def test_a_factory_is_its_own_file_and_what_that_imports_or_a_version(tmp_path):
     def of(layers="k = 1\n", factory="nets:make"):
         (tmp_path / "nets.py").write_text("import torch\nimport layers\n\ndef make():\n    return layers.k\n")
         (tmp_path / "layers.py").write_text(layers)
-        _parse.cache_clear()
+        _read.cache_clear()
         return factory_fingerprint({"factory": factory}, tmp_path)
 
     assert of() == of("k = 1  # one\n") != of("k = 2\n")

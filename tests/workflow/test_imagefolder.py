@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forked import snakemake
 from PIL import Image
 from torchvision import transforms
 
@@ -13,7 +14,7 @@ from pagoda.data.ascents import read_ascent
 from pagoda.data.dataset import Split
 from steps import certify
 from tests.conftest import copy_project
-from tests.workflow.test_digits import snakemake, write_config
+from tests.workflow.test_digits import write_config
 
 CLASSES = ("n01440764", "n02123045", "n03445777")
 VIEW = "gaussian-0.5/sigma=0.5"
@@ -78,9 +79,8 @@ def results(tmp_path_factory):
                 Image.fromarray(pixels).resize((width, height)).save(folder / f"{number}.JPEG")
     write_config(project, LARGE)
     targets = [f"results/tiny/{path}" for path in (f"certify/{VIEW}.tsv", f"align/{VIEW}.csv")]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PAGODA_WARM", "0")  # so that Snakemake measures the steps themselves
-        done = snakemake(project, "--cores", "2", *targets)
+    # Not in forks of a warm process, so that Snakemake measures the steps themselves.
+    done = snakemake(project, "--cores", "2", *targets, PAGODA_WARM="0")
     assert done.returncode == 0, done.stdout + done.stderr
     return project / "results" / "tiny"
 

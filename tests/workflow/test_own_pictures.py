@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from forked import snakemake
 from PIL import Image
 
 from pagoda.data.classes import class_names, count_tests
 from pagoda.options.check import check_config
 from pagoda.options.sizes import sizes
 from tests.conftest import ROOT, copy_project
-from tests.workflow.test_digits import TINY, planned, snakemake, write_config
+from tests.workflow.test_digits import TINY, planned, write_config
 
 
 def write_pictures(root: Path, counts: dict[str, int], classes: str = "ab", side: int = 16) -> Path:
@@ -41,14 +42,16 @@ def experiment(root: Path, **sections) -> dict:
     return found | sections
 
 
-def test_a_class_added_after_fetch_is_fetched(project, tmp_path):
+def test_a_class_added_after_fetch_is_fetched_and_a_folder_that_is_gone_named(project, tmp_path):
     root = write_pictures(tmp_path / "pictures", {"train": 2, "test": 40})
     write_config(project, experiment(root))
     data = "results/tiny/fetch/dataset.json"
-    assert snakemake(project, "--cores", "1", data).returncode == 0
+    assert snakemake(project, "--cores", "1", data, PAGODA_WARM="0").returncode == 0
     assert planned(project, data) == {}
     write_pictures(root, {"train": 2, "test": 40}, classes="c")
     assert planned(project, data) == {"fetch": 1}
+    (root / "train").rename(root / "elsewhere")
+    assert "error: experiment tiny: no folder" in snakemake(project, "-n").stderr
 
 
 def test_judges_take_what_test_pictures_there_are_and_class_names_may_be_decomposed(project, tmp_path):
@@ -75,7 +78,7 @@ def test_a_check_says_in_seconds_what_is_there_and_what_will_be_done(project, tm
     (root / "train" / "a" / "copy.png").write_bytes((root / "test" / "a" / "0.png").read_bytes())
     (root / "train" / ".DS_Store").write_bytes(b"x")
     write_config(project, experiment(root))
-    done = snakemake(project, "--cores", "1", "check_tiny")
+    done = snakemake(project, "--cores", "1", "check_tiny", PAGODA_WARM="0")
     assert done.returncode == 0, done.stdout + done.stderr
     said = (project / "results/tiny/logs/check.log").read_text()
     assert said in done.stdout
@@ -95,7 +98,7 @@ def test_a_check_says_in_seconds_what_is_there_and_what_will_be_done(project, tm
         assert re.search(line, said, re.M), (line, said)
     assert not (project / "results/tiny/fetch").exists()
     (root / "train" / "a" / "1.png").write_bytes(b"no picture")
-    done = snakemake(project, "--cores", "1", "check_tiny")
+    done = snakemake(project, "--cores", "1", "check_tiny", PAGODA_WARM="0")
     assert done.returncode != 0 and re.search(
         r"error: cannot read the picture .*train/a/1\.png: no picture", done.stdout
     )

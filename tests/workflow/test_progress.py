@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import yaml
+from forked import snakemake
 from snakemake_interface_logger_plugins.tests import TestLogHandlerBase
 
 from tests.conftest import ROOT, without_override
@@ -36,13 +37,15 @@ def folder(tmp_path):
     return tmp_path
 
 
+PLUGINS = os.pathsep.join([str(PLUGIN), os.environ.get("PYTHONPATH", "")])
+
+
 def words(*more):
     return [sys.executable, "-m", "snakemake", "--cores", "1", "--logger", "progress", *more]
 
 
 def run(folder, *more):
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PLUGIN), os.environ.get("PYTHONPATH", "")])}
-    return subprocess.run(words(*more), cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    return snakemake(folder, "--cores", "1", "--logger", "progress", *more, PYTHONPATH=PLUGINS)
 
 
 def test_a_file_gets_a_line_a_job_and_what_was_made_and_the_log_all(folder):
@@ -74,9 +77,7 @@ def test_a_profile_asks_for_it_and_takes_no_target_for_a_logger(folder, name):
     given = yaml.safe_load((ROOT / name / "config.yaml").read_text())
     (folder / "mine").mkdir()
     (folder / "mine" / "config.yaml").write_text(yaml.safe_dump({"logger": given["logger"]}))
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PLUGIN), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "snakemake", "--profile", "mine", "--cores", "1", "out/one.png"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    done = snakemake(folder, "--profile", "mine", "--cores", "1", "out/one.png", PYTHONPATH=PLUGINS)
     assert done.returncode == 0 and "[1/1] figure out/one.png" in done.stderr, done.stderr
 
 
@@ -104,7 +105,7 @@ def test_what_cannot_be_written_is_one_line(folder, tmp_path, place, said):
     (home := tmp_path / "home").mkdir()
     (shut := {"home": home, "folder": folder}[place]).chmod(0o555)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
-    environment |= {"HOME": str(home), "PYTHONPATH": os.pathsep.join([str(PLUGIN), os.environ.get("PYTHONPATH", "")])}
+    environment |= {"HOME": str(home), "PYTHONPATH": PLUGINS}
     done = subprocess.run(
         words(), cwd=folder, env=environment, capture_output=True, text=True, timeout=60, preexec_fn=without_override
     )
@@ -114,7 +115,7 @@ def test_what_cannot_be_written_is_one_line(folder, tmp_path, place, said):
 
 
 def test_a_terminal_has_a_bar_below_the_lines(folder, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PLUGIN), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", PLUGINS)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.chdir(folder)
     seen = bytearray()

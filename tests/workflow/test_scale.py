@@ -4,9 +4,10 @@ import copy
 import re
 
 import pytest
+from forked import snakemake
 
 from tests.conftest import copy_project
-from tests.workflow.test_digits import TINY, snakemake, write_config
+from tests.workflow.test_digits import TINY, write_config
 
 MANY = 1000
 LONGEST = 131_072

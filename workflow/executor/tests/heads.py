@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from forked import snakemake
 from private_slurm import PrivateSlurm
 
 PLUGIN = Path(__file__).parents[1]
@@ -24,10 +25,15 @@ class Head:
         pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(command, cwd=self.place, env=env, **pipes | changes)
 
-    def run(self, *words: str, **changes) -> tuple[int, str]:
-        """Return a head's exit status and all that it printed."""
-        head = self.start(*words, **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} | changes)
-        return ended(head)
+    def run(self, *words: str, **variables: str) -> tuple[int, str]:
+        """Return a head's exit status and all that it printed; some environment variables may be changed for it."""
+        done = snakemake(self.place, *self.words, *words, **self.environment | variables)
+        return done.returncode, done.stdout + done.stderr
+
+    def unlock(self) -> None:
+        """Do what ``--unlock`` does, sooner."""
+        for lock in (self.place / ".snakemake" / "locks").iterdir():
+            lock.unlink()
 
 
 def ended(head: subprocess.Popen, seconds: float = 240) -> tuple[int, str]:

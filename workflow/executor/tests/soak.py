@@ -72,7 +72,7 @@ class Soak:
                     queue = self.cluster.run("squeue", "--array", "-o", "%i %T %r")
                     raise TimeoutError(f"{queue}\n{(self.place / 'said').read_text()[-3000:]}")
                 if self.process.poll() is not None:  # killed by us, or with failed jobs
-                    head.run("--unlock")
+                    head.unlock()
                     self.process, heads = head.start(stderr=said), heads + 1
                 # The last ones are let alone: who is struck again and again never ends.
                 if time.monotonic() > due and len(list(self.place.glob("out/*"))) < 0.75 * self.jobs:

@@ -44,7 +44,7 @@ def test_jobs_of_two_clusters_are_attached_to_ended_and_cancelled_where_they_are
     cluster.wait_for(lambda: running(1), 90)
     first.kill()
     first.wait()
-    head.run("--unlock")
+    head.unlock()
     with (head.place / "said").open("w") as file:
         second = head.start("--rerun-incomplete", stderr=file)
     cluster.wait_for(lambda: (head.place / "said").read_text().count("of an earlier run makes") == 4)

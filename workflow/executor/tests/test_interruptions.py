@@ -5,49 +5,37 @@ import time
 from heads import ended, start_requeued_now
 
 
-def test_a_job_whose_node_fails_runs_again_as_one_job(cluster, project):
+def test_when_a_node_fails_its_jobs_run_again_as_the_same_ones_or_are_named_so(cluster, project):
     head = project(
         """
 rule work:
     output: "out.txt"
     resources: mem_mb=300, runtime=5
     shell: "hostname >> attempts; if [ $(wc -l < attempts) = 1 ]; then sleep 60; fi; touch {output}"
-"""
-    )
-    process = head.start("out.txt")
-    cluster.wait_for((head.place / "attempts").exists)
-    node = cluster.run("squeue", "-h", "--name=work", "-o", "%N").strip()
-    cluster.kill(node)
-    try:
-        cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")  # as after SlurmdTimeout
-        cluster.wait_for(lambda: "PENDING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"))
-        start_requeued_now(cluster)
-        status, said = ended(process)
-        assert status == 0, said
-        assert len((head.place / "attempts").read_text().split()) == 2
-    finally:
-        cluster.daemon(node, "slurmd", "-D", "-N", node)
-        cluster.run("scontrol", "update", f"nodename={node}", "state=resume")
 
-
-def test_a_job_whose_node_fails_for_good_is_named_so(cluster, project):
-    head = project(
-        """
-rule work:
-    output: "out.txt"
+rule final:
+    output: "final.txt"
     resources: mem_mb=300, runtime=5, slurm_extra="--no-requeue"
     shell: "touch started; sleep 60"
 """
     )
-    process = head.start("out.txt")
-    cluster.wait_for((head.place / "started").exists)
-    node = cluster.run("squeue", "-h", "--name=work", "-o", "%N").strip()
-    cluster.run("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
+    cluster.run("scontrol", "update", "nodename=n2", "state=drain", "reason=test")
     try:
+        process = head.start("--keep-going", "out.txt", "final.txt")
+        cluster.wait_for(lambda: (head.place / "attempts").exists() and (head.place / "started").exists())
+        cluster.run("scontrol", "update", "nodename=n2", "state=resume")
+        cluster.kill("n1")
+        cluster.run("scontrol", "update", "nodename=n1", "state=down", "reason=test")  # as after SlurmdTimeout
+        cluster.wait_for(lambda: "PENDING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"))
+        start_requeued_now(cluster)
         status, said = ended(process)
-        assert status != 0 and ": NODE_FAIL" in said
+        assert status != 0 and said.count("Error in rule") == 1 and ": NODE_FAIL" in said, said
+        assert len((head.place / "attempts").read_text().split()) == 2 and (head.place / "out.txt").exists()
     finally:
-        cluster.run("scontrol", "update", f"nodename={node}", "state=resume")
+        if "n1" not in cluster.processes:
+            cluster.daemon("n1", "slurmd", "-D", "-N", "n1")
+        for node in ("n1", "n2"):
+            cluster.run("scontrol", "update", f"nodename={node}", "state=resume")
 
 
 def test_a_preempted_job_runs_again_as_one_job(cluster, project):

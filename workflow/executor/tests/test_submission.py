@@ -51,7 +51,7 @@ def test_a_job_that_a_head_sent_with_its_last_breath_does_not_run_beside_the_nex
     status, _ = head.run(PATH=path)
     assert status == -signal.SIGKILL
     cluster.wait_for(lambda: "RUNNING" in cluster.run("squeue", "-h", "--name=work:k=0", "-o", "%T"))
-    head.run("--unlock")
+    head.unlock()
     status, said = head.run("--rerun-incomplete", PATH=path)
     assert status == 0, said
     assert (head.place / "tries").read_text().split() == ["0"]

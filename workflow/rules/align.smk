@@ -35,8 +35,8 @@ rule align:
 
 rule align_summary:
     input:
-        tables=lambda wildcards: alignments(wildcards, "csv", views_of(wildcards, start=None)),
-        facts=lambda wildcards: alignments(wildcards, "json", views_of(wildcards, start=None)),
+        tables=lambda wildcards: files_of(wildcards, "align", "csv", experiment_of(wildcards).views),
+        facts=lambda wildcards: files_of(wildcards, "align", "json", experiment_of(wildcards).views),
     output:
         table="results/{experiment}/align/summary.csv",
         differences="results/{experiment}/align/differences.csv",

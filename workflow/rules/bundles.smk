@@ -1,22 +1,6 @@
 # What an experiment's archive holds, and what it says of it. No rules.
 
 
-def bundled(name):
-    """Return the figures of the experiment `name` by path without suffix: its caption's file, what the path names."""
-    experiment, folder = EXPERIMENTS[name], f"results/{name}"
-    figures = {f"{folder}/measures": ("measures", {}), f"{folder}/gradients": ("gradients", {})}
-    if experiment.certified:
-        figures[f"{folder}/certified_accuracy"] = ("certified_accuracy", {})
-    if experiment.generality:
-        figures[f"{folder}/property"] = ("property", {})
-    classes = [class_in_path(known) for known in shown_of(name)]
-    for kind, montage in MONTAGES.items():
-        for value in montage.of(experiment, classes):
-            path = f"{folder}/montage/{re.sub('{.*?}', lambda _: value, montage.path)}"
-            figures[path] = (f"montage_{kind}", dict.fromkeys(re.findall("{(.*?)}", montage.path), value))
-    return figures
-
-
 def bundle_files(wildcards):
     """Return what the archive of an experiment holds, as files: figures as PNG and PDF, tables."""
     experiment, folder = experiment_of(wildcards), f"results/{wildcards.experiment}"
@@ -27,7 +11,7 @@ def bundle_files(wildcards):
         tables += ["property.csv", "property.correlations.csv", "property.md"]
     figures = [
         f"{path}.{suffix}"
-        for path, (kind, _) in bundled(wildcards.experiment).items()
+        for path, (kind, _) in figures_of(wildcards.experiment).items()
         for suffix in (["png"] if kind == "montage_animation" else ["png", "pdf"])
     ]
     captions = [f"montage/{figure}.tex" for figure in ("headline", "controls")]
@@ -40,7 +24,7 @@ def about_bundle(wildcards):
 
     captions = {}
     for path, (kind, named) in {
-        **bundled(wildcards.experiment),
+        **figures_of(wildcards.experiment),
         f"results/{wildcards.experiment}/align/summary": ("align_summary", {}),
     }.items():
         template = (ROOT / "workflow" / "report" / f"{kind}.rst").read_text(encoding="utf-8")

@@ -52,8 +52,8 @@ rule gather:
 
 rule certified_accuracy:
     input:
-        tables=lambda wildcards: certificates(wildcards, "tsv"),
-        facts=lambda wildcards: certificates(wildcards, "json"),
+        tables=lambda wildcards: files_of(wildcards, "certify", "tsv", experiment_of(wildcards).certified),
+        facts=lambda wildcards: files_of(wildcards, "certify", "json", experiment_of(wildcards).certified),
     output:
         figure=report(
             "results/{experiment}/certified_accuracy.png",

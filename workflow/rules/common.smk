@@ -39,7 +39,6 @@ wildcard_constraints:
     variant=r"(/(start=(seeds|noise)|draws=[1-9][0-9]*|score=(logit|untargeted)))?",
     start=r"(/start=(seeds|noise))?",
     format="png|pdf|svg",
-    text="md|tex",
 
 
 def experiment_of(wildcards):

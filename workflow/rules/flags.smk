@@ -135,8 +135,8 @@ def summary_flags(wildcards):
 def property_flags(wildcards):
     """Return what decides the figure of alignment against certified accuracy: radii, epsilon, what is one model."""
     experiment = experiment_of(wildcards)
-    groups = [group for _, group in property_views(wildcards)]
-    return flags(radii=experiment.generality.radii, epsilon=experiment.headline_epsilon, groups=groups)
+    groups = property_views(wildcards).values()
+    return flags(radii=experiment.generality.radii, epsilon=experiment.headline_epsilon, groups=[*groups])
 
 
 def gallery_flags(wildcards):

@@ -1,7 +1,7 @@
 rule gallery:
     input:
         ascents=page_ascents,
-        measures=lambda wildcards: alignments(wildcards, "csv", views_of(wildcards, start=None)),
+        measures=lambda wildcards: files_of(wildcards, "align", "csv", experiment_of(wildcards).views),
         summary=rules.align_summary.output.table,
         differences=rules.align_summary.output.differences,
         certified=certified_table,

@@ -1,54 +1,33 @@
-# Figures, one rule a design; {format} is png, pdf or svg. Their captions alone; {text} is md or tex.
-
-MONTAGE = (
-    "python -m steps.montage --kind {params.kind} --ascents {params.ascents} --measures {input.measures:q}"
-    " --gradients {input.gradients:q} --out {output:q} --code {params.code} --log {log:q}"
-)
+# Figures, one rule a design; {format} is png, pdf or svg. Their captions alone: md or tex.
 
 for number, (kind, montage) in enumerate(MONTAGES.items(), start=1):
-
-    rule:
-        name:
-            f"montage_{kind}"
-        input:
-            ascents=montage.ascents,
-            measures=lambda wildcards, montage=montage: alignments(wildcards, "csv", montage.judged(wildcards)),
-            gradients=montage.gradients,
-        output:
-            report(
-                f"results/{{experiment}}/montage/{montage.path}.{{format}}",
-                caption=f"../report/montage_{kind}.rst",
-                category="1 Pictures",
-                subcategory="{experiment}",
-                labels={"figure": f"{number:02} {montage.title}"} | montage.labels | {"format": "{format}"},
-            ),
-        log:
-            f"results/{{experiment}}/logs/montage/{montage.path}.{{format}}.log",
-        conda:
-            "../../envs/torch.yaml"
-        resources:
-            mem_mb=growing(2000),
-            runtime=15,
-        params:
-            kind=kind,
-            ascents=lambda wildcards, input: listed(input.ascents),
-            code=fingerprint("steps.montage"),
-        shell:
-            MONTAGE
-
+    path = f"results/{{experiment}}/montage/{montage.path}"
+    made = {
+        f"montage_{kind}": report(
+            f"{path}.{{format}}",
+            caption=f"../report/montage_{kind}.rst",
+            category="1 Pictures",
+            subcategory="{experiment}",
+            labels={"figure": f"{number:02} {montage.title}"} | montage.labels | {"format": "{format}"},
+        )
+    }
     if kind != "animation":
+        made[f"caption_{kind}"] = f"{path}.{{format,md|tex}}"
+    for name, output in made.items():
 
         rule:
             name:
-                f"caption_{kind}"
+                name
             input:
                 ascents=montage.ascents,
-                measures=lambda wildcards, montage=montage: alignments(wildcards, "csv", montage.judged(wildcards)),
+                measures=lambda wildcards, montage=montage: files_of(
+                    wildcards, "align", "csv", montage.judged(wildcards)
+                ),
                 gradients=montage.gradients,
             output:
-                f"results/{{experiment}}/montage/{montage.path}.{{text}}",
+                output,
             log:
-                f"results/{{experiment}}/logs/montage/{montage.path}.{{text}}.log",
+                f"results/{{experiment}}/logs/montage/{montage.path}.{{format}}.log",
             conda:
                 "../../envs/torch.yaml"
             resources:
@@ -59,12 +38,13 @@ for number, (kind, montage) in enumerate(MONTAGES.items(), start=1):
                 ascents=lambda wildcards, input: listed(input.ascents),
                 code=fingerprint("steps.montage"),
             shell:
-                MONTAGE
+                "python -m steps.montage --kind {params.kind} --ascents {params.ascents} --measures {input.measures:q}"
+                " --gradients {input.gradients:q} --out {output:q} --code {params.code} --log {log:q}"
 
 
 rule gradients:
     input:
-        lambda wildcards: alignments(wildcards, "npz", views_of(wildcards)),
+        lambda wildcards: files_of(wildcards, "align", "npz", views_of(wildcards)),
     output:
         report(
             "results/{experiment}/gradients.{format}",
@@ -114,10 +94,10 @@ rule measures:
 
 rule property:
     input:
-        certificates=lambda wildcards: property_certificates(wildcards, "tsv"),
-        facts=lambda wildcards: property_certificates(wildcards, "json"),
-        measures=lambda wildcards: alignments(wildcards, "csv", [view for view, _ in property_views(wildcards)]),
-        about=lambda wildcards: alignments(wildcards, "json", [view for view, _ in property_views(wildcards)]),
+        certificates=lambda wildcards: files_of(wildcards, "certify", "tsv", property_views(wildcards)),
+        facts=lambda wildcards: files_of(wildcards, "certify", "json", property_views(wildcards)),
+        measures=lambda wildcards: files_of(wildcards, "align", "csv", property_views(wildcards)),
+        about=lambda wildcards: files_of(wildcards, "align", "json", property_views(wildcards)),
     output:
         figure=report(
             "results/{experiment}/property.png",

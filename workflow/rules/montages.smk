@@ -166,10 +166,14 @@ MONTAGES = {  # in the order of the report
 }
 
 
-def montages_of(experiment, classes):
-    """Return the figures of ascents that an experiment is made of, below its folder and without their suffix."""
-    return [
-        f"montage/{re.sub('{.*?}', lambda _: value, montage.path)}"
-        for montage in MONTAGES.values()
-        for value in montage.of(experiment, classes)
-    ]
+def figures_of(name):
+    """Return the figures of the experiment `name`: by path without suffix, its caption's file and what the path names."""
+    experiment, classes = EXPERIMENTS[name], [class_in_path(known) for known in shown_of(name)]
+    curves = {"certified_accuracy": experiment.certified, "property": experiment.generality}
+    curves |= {"measures": True, "gradients": True}
+    figures = {f"results/{name}/{curve}": (curve, {}) for curve, wanted in curves.items() if wanted}
+    for kind, montage in MONTAGES.items():
+        for value in montage.of(experiment, classes):
+            path = f"results/{name}/montage/{re.sub('{.*?}', lambda _: value, montage.path)}"
+            figures[path] = (f"montage_{kind}", dict.fromkeys(re.findall("{(.*?)}", montage.path), value))
+    return figures

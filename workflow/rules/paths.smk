@@ -4,30 +4,16 @@ from difflib import SequenceMatcher
 from types import SimpleNamespace
 
 
-def experiment_targets(name):
-    """Return the input function of the experiment `name`'s own rule: classes are listed only when it is asked for."""
-    return lambda wildcards: targets(name)
-
-
 def targets(name):
     """Return the files that the experiment `name` is made of."""
-    experiment, classes = EXPERIMENTS[name], [class_in_path(c) for c in shown_of(name)]
-    certified = ["certified_accuracy"] if experiment.certified else []
-    figures = [
-        *certified,
-        *(["property"] if experiment.generality else []),
-        "measures",
-        "gradients",
-        *montages_of(experiment, classes),
-    ]
     captions = [f"montage/{figure}.{text}" for figure in ("headline", "controls") for text in ("md", "tex")]
     others = [*captions, "align/summary.md", "align/differences.csv", "index.html", "sheets"]
-    return [f"results/{name}/{path}" for path in (*(f"{f}.png" for f in figures), *others)]
+    return [*(f"{figure}.png" for figure in figures_of(name)), *(f"results/{name}/{path}" for path in others)]
 
 
 def views_of(wildcards, start=True):
-    """Return the views of an experiment that start from images, or those that do not, or (None) all."""
-    return [view for view in experiment_of(wildcards).views if start is None or (view.start == "images") == start]
+    """Return the views of an experiment that start from images, or those that do not."""
+    return [view for view in experiment_of(wildcards).views if (view.start == "images") == start]
 
 
 def ascents(wildcards, radii, classes, views):
@@ -44,11 +30,9 @@ def ascents(wildcards, radii, classes, views):
     ]
 
 
-def certificates(wildcards, suffix):
-    """Return the tables (tsv) of an experiment's certificates, or what tells how they were made (json)."""
-    return [
-        f"results/{wildcards.experiment}/certify/{view.path}.{suffix}" for view in experiment_of(wildcards).certified
-    ]
+def files_of(wildcards, stage, suffix, views):
+    """Return what a stage (certify, align) makes of views: tables (tsv, csv), how they were made (json), arrays (npz)."""
+    return [f"results/{wildcards.experiment}/{stage}/{view.path}.{suffix}" for view in views]
 
 
 def shards(wildcards, suffix):
@@ -80,7 +64,7 @@ def blurred_to(wildcards):
     """Return the gradients whose spectrum a view's get as a control: of the headline's smoothed view for the other."""
     first, *others = experiment_of(wildcards).headline_views
     smoothed = [view for view in others[:1] if view.sigma and not first.sigma]
-    return alignments(wildcards, "npz", smoothed) if view_of(wildcards) == first else []
+    return files_of(wildcards, "align", "npz", smoothed) if view_of(wildcards) == first else []
 
 
 def view_ascents(wildcards):
@@ -90,28 +74,18 @@ def view_ascents(wildcards):
     return ascents(wildcards, radii, classes_of(wildcards.experiment), [view])
 
 
-def alignments(wildcards, suffix, views):
-    """Return the measures (csv) of views, what tells how they were made (json), or their gradients (npz)."""
-    return [f"results/{wildcards.experiment}/align/{view.path}.{suffix}" for view in views]
-
-
 def property_views(wildcards):
     """Return the views of `property`, each with what those that differ in their seed alone are called together."""
     experiment = experiment_of(wildcards)
     if experiment.generality is None:
         refuse(f"experiment {wildcards.experiment} has no property: add `property` to it in config.yaml")
-    return experiment.property_views
-
-
-def property_certificates(wildcards, suffix):
-    """Return the tables (tsv) of certificates of the views of `property`, or what tells how they were made (json)."""
-    return [f"results/{wildcards.experiment}/certify/{view.path}.{suffix}" for view, _ in property_views(wildcards)]
+    return dict(experiment.property_views)
 
 
 def page_ascents(wildcards):
     """Return the ascents that the page shows: every view, epsilon and class."""
     radii = experiment_of(wildcards).ascend.epsilon
-    return ascents(wildcards, radii, classes_of(wildcards.experiment), views_of(wildcards, start=None))
+    return ascents(wildcards, radii, classes_of(wildcards.experiment), experiment_of(wildcards).views)
 
 
 def rater_files(wildcards):
@@ -135,9 +109,9 @@ def known_paths(name):
                 for path in ("bundle.zip", "certified_accuracy.csv", "property.md", "align/summary.csv")
             ),
             *(f"{folder}/train/{model}/model.safetensors" for model in EXPERIMENTS[name].model_by_name),
-            *certificates(of, "tsv"),
-            *(path.replace(f"{folder}/certify", f"{folder}/predict") for path in certificates(of, "tsv")),
-            *alignments(of, "csv", views_of(of, start=None)),
+            *files_of(of, "certify", "tsv", EXPERIMENTS[name].certified),
+            *files_of(of, "predict", "tsv", EXPERIMENTS[name].certified),
+            *files_of(of, "align", "csv", EXPERIMENTS[name].views),
             *page_ascents(of),
         ]
     except WorkflowError:  # its pictures are not there, say

@@ -6,42 +6,21 @@ experiment or, with paths added, the options of a step. Pixel values lie in [0, 
 in pixel values.
 """
 
-from pagoda.options.base import Options, option
-from pagoda.options.contradictions import dataset_faults
-from pagoda.options.dataset import Dataset
-from pagoda.options.experiment import Experiment
-from pagoda.options.models import AnyModel, Architecture, Bayes, Factory, Import, Model
-from pagoda.options.stages import (
-    SCORES,
-    Align,
-    Ascend,
-    Certify,
-    Gallery,
-    JudgePictures,
-    Predict,
-    Property,
-    Train,
-)
-
-__all__ = [
-    "SCORES",
-    "Align",
-    "AnyModel",
-    "Architecture",
-    "Ascend",
-    "Bayes",
-    "Certify",
-    "Dataset",
-    "Experiment",
-    "Factory",
-    "Gallery",
-    "Import",
-    "JudgePictures",
-    "Model",
-    "Options",
-    "Predict",
-    "Property",
-    "Train",
-    "dataset_faults",
-    "option",
-]
+from pagoda.options.base import Options as Options
+from pagoda.options.base import option as option
+from pagoda.options.contradictions import dataset_faults as dataset_faults
+from pagoda.options.dataset import Dataset as Dataset
+from pagoda.options.experiment import Experiment as Experiment
+from pagoda.options.models import AnyModel as AnyModel
+from pagoda.options.models import Architecture as Architecture
+from pagoda.options.models import Bayes as Bayes
+from pagoda.options.models import Import as Import
+from pagoda.options.stages import SCORES as SCORES
+from pagoda.options.stages import Align as Align
+from pagoda.options.stages import Ascend as Ascend
+from pagoda.options.stages import Certify as Certify
+from pagoda.options.stages import Gallery as Gallery
+from pagoda.options.stages import JudgePictures as JudgePictures
+from pagoda.options.stages import Predict as Predict
+from pagoda.options.stages import Property as Property
+from pagoda.options.stages import Train as Train

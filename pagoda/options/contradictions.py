@@ -1,6 +1,7 @@
 """What the options of an experiment contradict: each check takes the sections that it is named for, all of them sound.
 
-It yields (place, line): keys below the experiment, and what is wrong there.
+A section that is None by default may be missing. A check yields (place, line): keys below the experiment, and what is
+wrong there.
 """
 
 import inspect
@@ -25,9 +26,10 @@ def contradictions(sections: dict[str, Any]) -> Faults:
         yield from faults
         sections = sections | {"models": None}
     for check in CHECKS:
-        wanted = inspect.signature(check).parameters
-        if all(sections.get(name) is not None for name in wanted):
-            yield from check(**{name: sections[name] for name in wanted})
+        taken = inspect.signature(check).parameters.values()
+        given = {one.name: sections.get(one.name) for one in taken}
+        if all(given[one.name] is not None for one in taken if one.default is one.empty):
+            yield from check(**given)
 
 
 def dataset_faults(dataset: Dataset) -> Faults:
@@ -77,35 +79,24 @@ def _training(dataset: Any, train: Any) -> Faults:
         )
 
 
-def _classes(dataset: Any, **named: Sequence[str]) -> Faults:
+def _classes(dataset: Any, ascend: Any = None, sweep: Any = None, montage: Any = None) -> Faults:
     known = DATASETS[dataset.kind].classes
+    named = {
+        ("ascend", "classes"): ascend and ascend.classes,
+        ("sweep", "class"): sweep and [sweep.target],
+        ("montage", "classes"): montage and montage.classes,
+    }
     for place, names in named.items():
-        if known and (unknown := [name for name in names if name not in known]):
-            yield (
-                tuple(place.split("_")),
-                f"unknown class {', '.join(unknown)}; {dataset.kind} has {', '.join(known)}",
-            )
-
-
-def _target_classes(dataset: Any, ascend: Any) -> Faults:
-    return _classes(dataset, ascend_classes=ascend.classes)
-
-
-def _swept_class(dataset: Any, sweep: Any) -> Faults:
-    return _classes(dataset, sweep_class=[sweep.target])
-
-
-def _shown_classes(dataset: Any, montage: Any) -> Faults:
-    return _classes(dataset, montage_classes=montage.classes)
+        if known and (unknown := [name for name in names or () if name not in known]):
+            yield place, f"unknown class {', '.join(unknown)}; {dataset.kind} has {', '.join(known)}"
 
 
 def _models(models: Sequence[Model]) -> Faults:
     for number, model in enumerate(models):
         values = {key: value for key, value in model.objective_values.items() if key in ("sigma", "epsilon")}
         yield from _unprintable(values, "models", number)
-    labels = [model.label for model in models]
-    for name in sorted({name for name in labels if labels.count(name) > 1}):
-        yield ("models",), f"{name} stands twice: give one of them a name"
+    for place, line in _twice([model.label for model in models], "models"):
+        yield place, f"{line}: give one of them a name"
     yield from _starts(models)
 
 
@@ -155,17 +146,10 @@ def _trainings(models: Sequence[Model], align: Any, train: Any) -> Faults:
         if model.train and model.checkpoint:
             yield (*place, "train"), "an imported model is not trained; leave it out"
         if isinstance(model, Bayes):
-            for name, value in (
-                ("train", model.train),
-                ("architecture", model.architecture),
-                ("import", model.checkpoint),
-            ):
+            own = {"train": model.train, "architecture": model.architecture, "import": model.checkpoint}
+            for name, value in own.items():
                 if value:
                     yield (*place, name), "bayes is fitted, a Gaussian a class; leave it out"
-
-
-def _certified(models: Sequence[Model], certify: Any) -> Faults:
-    return _views(models, certify.also, "certify", "also")
 
 
 def _compared(dataset: Any, certify: Any) -> Faults:
@@ -183,16 +167,24 @@ def _compared(dataset: Any, certify: Any) -> Faults:
             yield place, f"is {name}, which has {count} classes: {folder} has {found}; leave it out"
 
 
-def _swept(models: Sequence[Model], sweep: Any) -> Faults:
-    return _views(models, sweep.views, "sweep", "views")
+def _views(
+    models: Sequence[Model], certify: Any = None, sweep: Any = None, ablation: Any = None, ascend: Any = None
+) -> Faults:
+    names = [model.label for model in models]
+    chosen = {
+        ("certify", "also"): certify and certify.also,
+        ("sweep", "views"): sweep and sweep.views,
+        ("ablation", "views"): ablation and ablation.views,
+        ("ascend", "views"): ascend and ascend.views,
+    }
+    for place, views in chosen.items():
+        for number, view in enumerate(views or ()):
+            yield from _unprintable({"sigma": view.sigma}, *place, number)
+            if view.model not in names:
+                yield (*place, number), f"unknown model {view.model!r}; known are {', '.join(names)}"
 
 
-def _ablated(models: Sequence[Model], ablation: Any) -> Faults:
-    return _views(models, ablation.views, "ablation", "views")
-
-
-def _ascended(models: Sequence[Model], ascend: Any) -> Faults:
-    yield from _views(models, ascend.views, "ascend", "views")
+def _ascended(ascend: Any) -> Faults:
     yield from _twice([view.view.path for view in ascend.views], "ascend", "views")
     if all(view.start != "images" for view in ascend.views):
         yield ("ascend", "views"), "at least one must start from images"
@@ -206,14 +198,6 @@ def _epsilons(ascend: Any, montage: Any) -> Faults:
     if headline is not None and headline not in ascend.epsilon:
         known = ", ".join(f"{epsilon:g}" for epsilon in ascend.epsilon)
         yield ("montage", "headline_epsilon"), f"is {headline:g}: must be one of ascend.epsilon, {known}"
-
-
-def _views(models: Sequence[Model], views: Sequence[Any], *place: str) -> Faults:
-    names = [model.label for model in models]
-    for number, view in enumerate(views):
-        yield from _unprintable({"sigma": view.sigma}, *place, number)
-        if view.model not in names:
-            yield (*place, number), f"unknown model {view.model!r}; known are {', '.join(names)}"
 
 
 def _unprintable(values: dict[Any, float], *place: Any) -> Faults:
@@ -258,6 +242,6 @@ def _twice(names: list[str], *place: str) -> Faults:
 
 
 CHECKS: tuple[Callable[..., Faults], ...] = (
-    *(dataset_faults, _networks, _training, _target_classes, _swept_class, _shown_classes, _trainings),
-    *(_certified, _compared, _swept, _ablated, _ascended, _epsilons, _judges, _judge, _imports, _chosen, _property),
+    *(dataset_faults, _networks, _training, _classes, _trainings, _compared, _views, _ascended, _epsilons),
+    *(_judges, _judge, _imports, _chosen, _property),
 )

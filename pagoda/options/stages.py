@@ -50,21 +50,6 @@ class TrainSection(Train):
     nodes: int = option("of a SLURM allocation", 1, ge=1, speed=True)
 
 
-class ViewOptions(Options):
-    """A model, smoothed or not, and what ascents of it start from."""
-
-    model: str = option("its name")
-    sigma: float = option("standard deviation of the smoothing noise; 0: unsmoothed", ge=0)
-    start: Literal["images", "seeds", "noise"] = option(
-        "test images of other classes, draws from the target class's Gaussian, or noise", "images"
-    )
-
-    @property
-    def view(self) -> View:
-        """The same, as the library has it."""
-        return View(self.model, self.sigma, self.start)
-
-
 class SmoothedViewOptions(Options):
     """A smoothed model."""
 
@@ -74,7 +59,16 @@ class SmoothedViewOptions(Options):
     @property
     def view(self) -> View:
         """The same, as the library has it."""
-        return View(self.model, self.sigma)
+        return View(**self.model_dump())
+
+
+class ViewOptions(SmoothedViewOptions):
+    """A model, smoothed or not, and what ascents of it start from."""
+
+    sigma: float = option("standard deviation of the smoothing noise; 0: unsmoothed", ge=0)
+    start: Literal["images", "seeds", "noise"] = option(
+        "test images of other classes, draws from the target class's Gaussian, or noise", "images"
+    )
 
 
 class Chosen(Options):

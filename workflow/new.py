@@ -47,8 +47,7 @@ def readable(kind: str, root: Path) -> tuple[dict, list]:
                 _, splits = sources.listed_folder(root, sources.Wish(labels=labels, share=share))
                 some = [root / fsdecode(name) for name in splits["train"].images[:SOME]]
                 return found, some
-            read = arrays.read_arrays(root, share) if kind == "arrays" else arrays.read_huggingface(root, None, share)
-            pictures, _ = next(iter(read.splits.values()))
+            pictures, _ = next(iter(arrays.read(kind, root, None, share).splits.values()))
             return found, [pictures[k] for k in range(0, len(pictures), -(-len(pictures) // SOME))]
         except BadInput as fault:
             first = first or fault

@@ -6,7 +6,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,20 @@ CLASSES = ("classes", "class_names", "label_names")
 class Arrays:
     """Class names by number, and by split pictures (anything with a length, by number) and labels, int64 [N].
 
-    The one split is "all" where a share is yet to be held out.
+    The one split is "all" where a `share` of each class is yet to be held out.
     """
 
     classes: tuple[str, ...]
     splits: dict[str, tuple[Sequence, np.ndarray]]
+    share: float
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def tests(self) -> int:
+        """How many test pictures there are."""
+        if self.share:
+            return sum(held_out(int(count), self.share) for count in np.bincount(self.splits["all"][1]))
+        return len(self.splits["test"][1])
 
 
 def shaped_picture(picture: Any, look: Look) -> np.ndarray:
@@ -64,18 +72,43 @@ def shaped_picture(picture: Any, look: Look) -> np.ndarray:
     return shaped(Image.fromarray(values), look)
 
 
-def read_arrays(root: Path, share: float, *, look_in: bool = True) -> Arrays:
-    """Return the pictures and labels of an .npz file, or of the .npy files in a folder.
+def read(kind: str, root: Path, labels: str | None, share: float, *, look_in: bool = True) -> Arrays:
+    """Return the pictures and labels that lie at `root`.
 
-    Names say what is what: train_images, x_train, test_labels …; images and labels alone where a share is held out.
-    Not to `look_in` leaves the pictures out.
+    Args:
+        kind: "arrays": an .npz file, or .npy files in a folder, whose names say what is what (train_images, x_train,
+            test_labels …; images and labels alone where a share is held out). "huggingface": a folder that `datasets`
+            wrote (save_to_disk) or reads (Parquet files, …); nothing is downloaded, and no code in it is run.
+        root: where.
+        labels: huggingface: the column that has them; None: the one of class labels, or "label".
+        share: of each class, to be held out.
+        look_in: read the pictures, too; else they may be left out.
 
     Raises:
-        BadInput: where one is missing, or they do not fit each other.
+        BadInput: where a split, pictures or labels are missing, or do not fit each other; where `datasets` is not
+            installed, or does not read it.
 
     """
+    return _read_arrays(root, share, look_in) if kind == "arrays" else _read_huggingface(root, labels, share)
+
+
+def _called(there: Iterable[str | None], share: float, root: Path) -> dict[str, str | None]:
+    """Return by split what it is called; with a share to hold out, "all" is that of train, or of none."""
+    train, test = (next((word for word in given if word in there), None) for given in SPLITS.values())
+    if share and test:
+        raise BadInput(f"split is {share:g}, but {root} has a split called {test}: leave split out")
+    return {"all": train} if share else {"train": train, "test": test}
+
+
+def _read_arrays(root: Path, share: float, look_in: bool) -> Arrays:
     known = _arrays(root)
-    names = {split: _named(known, split, root) for split in _splits(known, share, root)}
+    called = _called({_split_of(name) for name in known if _what(name)}, share, root)
+    if not share and None in called.values():
+        raise BadInput(
+            f"{root} holds {', '.join(known)}: train_images, train_labels, test_images and test_labels are wanted (or "
+            "x_train, y_train …); `split: 0.1` holds a tenth of images and labels out for testing"
+        )
+    names = {split: _named(known, split, word, root) for split, word in called.items()}
     labels = {split: _labels(known[found["labels"]], root, found["labels"]) for split, found in names.items()}
     classes, numbers = _numbered(labels, root, next((known[name] for name in CLASSES if name in known), None))
     used = {name for found in names.values() for name in found.values()} | set(CLASSES)
@@ -89,7 +122,7 @@ def read_arrays(root: Path, share: float, *, look_in: bool = True) -> Arrays:
                 f"{root}: {found['pictures']} has {len(pictures)} entries, {found['labels']} {len(labels[split])}"
             )
         splits[split] = (pictures, numbers[split])
-    return Arrays(classes, splits, notes)
+    return Arrays(classes, splits, share, notes)
 
 
 class _Members(dict):
@@ -133,32 +166,14 @@ def _split_of(name: str) -> str | None:
     return next((word for given in SPLITS.values() for word in given if word in words), None)
 
 
-def _splits(known: dict, share: float, root: Path) -> dict[str, str | None]:
-    """Return by split what it is called in the names: with a share to hold out, "all" is that of no split, or train."""
-    there = [_split_of(name) for name in known if _what(name)]
-    train, test = (next((word for word in given if word in there), None) for given in SPLITS.values())
-    if share and test:
-        raise BadInput(f"split is {share:g}, but {root} has arrays called {test}: leave split out")
-    if share:
-        return {"all": train}
-    if not (train and test):
-        raise BadInput(
-            f"{root} holds {', '.join(known)}: train_images, train_labels, test_images and test_labels are wanted (or "
-            "x_train, y_train …); `split: 0.1` holds a tenth of images and labels out for testing"
-        )
-    return {"train": train, "test": test}
-
-
 def _what(name: str) -> str | None:
     words = re.split(r"[_\W]+", name.lower())
     return next((what for what, given in WORDS.items() if name not in CLASSES and any(w in words for w in given)), None)
 
 
-def _named(known: dict, split: str, root: Path) -> dict[str, str]:
-    called = _splits(known, split == "all", root)[split]
+def _named(known: dict, split: str, word: str | None, root: Path) -> dict[str, str]:
     found = {
-        what: next((name for name in known if _what(name) == what and _split_of(name) == called), None)
-        for what in WORDS
+        what: next((name for name in known if _what(name) == what and _split_of(name) == word), None) for what in WORDS
     }
     if missing := [what for what, name in found.items() if name is None]:
         raise BadInput(f"{root} holds {', '.join(known)}: no {' and no '.join(missing)} of {split}")
@@ -196,22 +211,6 @@ def _numbered(
     return at_least_two(names, root), numbers
 
 
-def array_classes(root: Path, labels: str | None, share: float) -> tuple[str, ...]:
-    """Return the class names of arrays. Raises BadInput as `read_arrays` does."""
-    return read_arrays(root, share, look_in=False).classes
-
-
-def count_array_tests(root: Path, labels: str | None, share: float, enough: int) -> int:
-    """Return how many test pictures arrays hold. Raises BadInput as `read_arrays` does."""
-    return _count(read_arrays(root, share, look_in=False), share)
-
-
-def _count(found: Arrays, share: float) -> int:
-    if share:
-        return sum(held_out(int(count), share) for count in np.bincount(found.splits["all"][1]))
-    return len(found.splits["test"][1])
-
-
 class _Column:
     """The pictures of a Hugging Face split, read one by one."""
 
@@ -225,18 +224,7 @@ class _Column:
         return self.rows[place][self.column]
 
 
-def read_huggingface(root: Path, column: str | None, share: float) -> Arrays:
-    """Return the pictures and labels of a folder that `datasets` wrote (save_to_disk) or reads (Parquet files, …).
-
-    Args:
-        root: the folder. Nothing is downloaded, and no code in it is run.
-        column: that of the labels; None: the one of class labels, or "label".
-        share: of each class, to be held out.
-
-    Raises:
-        BadInput: where `datasets` is not installed or does not read it, or a column or a split is missing.
-
-    """
+def _read_huggingface(root: Path, column: str | None, share: float) -> Arrays:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
         datasets = importlib.import_module("datasets")
@@ -248,15 +236,13 @@ def read_huggingface(root: Path, column: str | None, share: float) -> Arrays:
         found = datasets.load_from_disk(str(root)) if saved else datasets.load_dataset(str(root))
     except Exception as error:  # whatever it raises
         raise BadInput(f"`datasets` cannot read {root}: {' '.join(str(error).split())[:300]}") from None
-    tables = dict(found) if isinstance(found, dict) else {"train": found}
-    train, test = (next((name for name in tables if name.lower() in given), None) for given in SPLITS.values())
-    if share and test:
-        raise BadInput(f"split is {share:g}, but {root} has a split called {test}: leave split out")
-    if not train or not (test or share):
+    tables = {name.lower(): rows for name, rows in (found if isinstance(found, dict) else {"train": found}).items()}
+    called = _called(tables, share, root)
+    if None in called.values():
         raise BadInput(
             f"{root} has the splits {', '.join(tables)}: train and test are wanted; `split: 0.1` makes a test split"
         )
-    chosen = {"all": tables[train]} if share else {"train": tables[train], "test": tables[test]}
+    chosen = {split: tables[word] for split, word in called.items()}
     features = chosen["all" if share else "train"].features
     pictures = [name for name, kind in features.items() if type(kind).__name__ == "Image"]
     known = [name for name, kind in features.items() if type(kind).__name__ == "ClassLabel"]
@@ -266,14 +252,5 @@ def read_huggingface(root: Path, column: str | None, share: float) -> Arrays:
     given = getattr(features[labels], "names", None)
     values = {split: _labels(np.asarray(rows[labels]), root, labels) for split, rows in chosen.items()}
     classes, numbers = _numbered(values, root, None if given is None else np.array(given))
-    return Arrays(classes, {split: (_Column(rows, pictures[0]), numbers[split]) for split, rows in chosen.items()})
-
-
-def huggingface_classes(root: Path, labels: str | None, share: float) -> tuple[str, ...]:
-    """Return the class names of a Hugging Face folder. Raises BadInput as `read_huggingface` does."""
-    return read_huggingface(root, labels, share).classes
-
-
-def count_huggingface_tests(root: Path, labels: str | None, share: float, enough: int) -> int:
-    """Return how many test pictures a Hugging Face folder has. Raises BadInput as `read_huggingface` does."""
-    return _count(read_huggingface(root, labels, share), share)
+    splits = {split: (_Column(rows, pictures[0]), numbers[split]) for split, rows in chosen.items()}
+    return Arrays(classes, splits, share)

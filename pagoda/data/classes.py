@@ -5,7 +5,6 @@ every call.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,8 +75,11 @@ def class_names(kind: str, root: str | Path | None, labels: str | None = None, s
         BadInput: where they lie otherwise than the kind needs.
 
     """
-    known = DATASETS[kind].classes
-    return known or _reader(kind)[0](Path(root or ""), labels, share)
+    if known := DATASETS[kind].classes:
+        return known
+    if kind == "imagefolder":
+        return folder.folder_classes(Path(root or ""), labels, share)
+    return _arrays(kind, root, labels, share).classes
 
 
 def count_tests(kind: str, root: str | Path | None, labels: str | None, share: float, enough: int) -> int:
@@ -85,20 +87,17 @@ def count_tests(kind: str, root: str | Path | None, labels: str | None, share: f
 
     Takes and raises what `class_names` does.
     """
-    return DATASETS[kind].test or _reader(kind)[1](Path(root or ""), labels, share, enough)
-
-
-def _reader(kind: str) -> tuple[Callable, Callable]:
-    """Return what tells the classes and the number of test pictures of a kind of a user's own."""
+    if known := DATASETS[kind].test:
+        return known
     if kind == "imagefolder":
-        return folder.folder_classes, folder.count_tests
+        return folder.count_tests(Path(root or ""), labels, share, enough)
+    return _arrays(kind, root, labels, share).tests
+
+
+def _arrays(kind: str, root: str | Path | None, labels: str | None, share: float):
     from pagoda.data import arrays  # late: it imports NumPy
 
-    return (
-        (arrays.array_classes, arrays.count_array_tests)
-        if kind == "arrays"
-        else (arrays.huggingface_classes, arrays.count_huggingface_tests)
-    )
+    return arrays.read(kind, Path(root or ""), labels, share, look_in=False)
 
 
 def class_in_path(name: str) -> str:

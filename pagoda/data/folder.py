@@ -6,13 +6,12 @@ labels. Plans are made with it: nothing heavy is imported.
 
 import csv
 import os
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 from pagoda.data.names import (
-    NAMED,
     SPLITS,
     classes_below,
     composed,
@@ -97,9 +96,8 @@ def count_tests(root: Path, labels: str | None, share: float, enough: int) -> in
     Takes and raises what `read_folder` does.
     """
     if share:
-        return sum(
-            held_out(count, share) for count in per_class(read_folder(root, labels, share).files["all"]).values()
-        )
+        files = read_folder(root, labels, share).files["all"]
+        return sum(held_out(count, share) for count in Counter(number for _, number in files).values())
     if labels:
         return len(read_folder(root, labels).files["test"])
     count = 0
@@ -115,26 +113,18 @@ def held_out(count: int, share: float) -> int:
     return min(count - 1, max(1, round(count * share)))
 
 
-def per_class(files: Iterable[tuple[str, int]]) -> dict[int, int]:
-    """Return how many files each class has, by its number."""
-    counts: dict[int, int] = {}
-    for _, number in files:
-        counts[number] = counts.get(number, 0) + 1
-    return counts
-
-
 def split_folders(root: Path, share: float) -> dict[str, Path]:
     """Return the folders of train and test below `root`; with a share to hold out, that of "all" pictures."""
     if not root.is_dir():
         raise BadInput(f"no folder {root}: an image folder holds train/<class>/* and test/<class>/*")
     found = {}
     for split, called in SPLITS.items():
-        entries = [e for e in _inside(root) if e.lower() in called and (root / e).is_dir()]
-        entries = [e for e in sorted(entries, key=lambda e: called.index(e.lower())) if classes_below(root / e)]
-        if len(entries) > 1 and entries[0].lower() == entries[1].lower():
-            raise BadInput(f"{root} holds {entries[0]} and {entries[1]}: which is meant? Rename one")
-        if entries:
-            found[split] = root / entries[0]
+        places = sorted(place for place in root.iterdir() if place.name.lower() in called and place.is_dir())
+        places = [p for p in sorted(places, key=lambda p: called.index(p.name.lower())) if classes_below(p)]
+        if len(places) > 1 and places[0].name.lower() == places[1].name.lower():
+            raise BadInput(f"{root} holds {places[0].name} and {places[1].name}: which is meant? Rename one")
+        if places:
+            found[split] = places[0]
     if share:
         if "test" in found:
             raise BadInput(
@@ -143,9 +133,7 @@ def split_folders(root: Path, share: float) -> dict[str, Path]:
         return {"all": found.get("train", root)}
     if len(found) < 2:
         missing = "train" if "train" not in found else "test"
-        inside = (
-            ", ".join(map(shown, sorted(e.name for e in os.scandir(root) if not ignored(e.name))[:NAMED])) or "nothing"
-        )
+        inside = names(sorted(shown(entry.name) for entry in root.iterdir() if not ignored(entry.name))) or "nothing"
         raise BadInput(
             f"no folder {root / missing} with a folder for each class in it (it may be called "
             f"{', '.join(SPLITS[missing])}); {root} holds {inside}. An image folder holds train/<class>/* and "
@@ -153,10 +141,6 @@ def split_folders(root: Path, share: float) -> dict[str, Path]:
             "`labels: FILE.csv` takes a table (file, label)"
         )
     return found
-
-
-def _inside(place: Path) -> list[str]:
-    return sorted(entry.name for entry in place.iterdir())
 
 
 def _agreed(known: dict[str, dict[str, list[Path]]], root: Path) -> tuple[str, ...]:
@@ -189,9 +173,9 @@ def _filled(found: Folder, root: Path, share: float) -> Folder:
         if count
         else f"class {name!r} is empty: no picture of it{'' if split == 'all' else f' in {split}'}"
         for split, files in found.files.items()
-        for counts in [per_class(files)]
+        for counts in [Counter(number for _, number in files)]
         for number, name in enumerate(found.classes)
-        if (count := counts.get(number, 0)) < least
+        if (count := counts[number]) < least
     ]
     if lacking:
         left = "".join(f"; left out: {why} ({len(what)})" for why, what in found.left_out.items())

@@ -41,7 +41,7 @@ def classes_below(place: Path, left_out: dict[str, list[str]] | None = None) -> 
             found.setdefault(composed(entry.name), []).append(Path(entry.path))
         else:
             _leave(left_out, "files outside a class's folder", entry.path)
-    if odd := [shown(name) for name in found if not _is_text(name)]:
+    if odd := [shown(name) for name in found if shown(name) != name]:
         raise BadInput(f"{place}: the names of these classes are not in UTF-8: {names(odd)}; rename them")
     return {name: sorted(found[name]) for name in sorted(found)}
 
@@ -113,14 +113,6 @@ def names(found: list[str], joint: str = ", ") -> str:
     """Return names as one line has them: the first NAMED, and how many there are."""
     rest = f" … ({len(found):,} in all)" if len(found) > NAMED else ""
     return joint.join(found[:NAMED]) + rest
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _leave(left_out: dict[str, list[str]] | None, why: str, path: str) -> None:

@@ -5,6 +5,7 @@ returns what it `Holds`: pictures, train and test, with pixel values that are ui
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from os import fsdecode, fsencode
 from pathlib import Path
 
@@ -175,17 +176,12 @@ def _decoded(root: Path, listed: dict[str, Pictures], look: Look) -> dict[str, P
     return splits
 
 
-def from_arrays(root: Path, look: Look, wish: Wish) -> Holds:
-    """Return the pictures of .npz or .npy files, in an order drawn from the seed. Raises BadInput as `arrays` does."""
-    return _shaped(arrays.read_arrays(root, wish.share), root, look, wish)
+def from_arrays(kind: str, root: Path, look: Look, wish: Wish) -> Holds:
+    """Return the pictures of kind "arrays" or "huggingface", in an order drawn from the seed.
 
-
-def huggingface(root: Path, look: Look, wish: Wish) -> Holds:
-    """Return the pictures of a local folder of the Hugging Face library `datasets`, in an order drawn from the seed."""
-    return _shaped(arrays.read_huggingface(root, wish.labels, wish.share), root, look, wish)
-
-
-def _shaped(found: arrays.Arrays, root: Path, look: Look, wish: Wish) -> Holds:
+    Raises BadInput as `arrays.read` does, or where a picture has no meaning as one.
+    """
+    found = arrays.read(kind, root, wish.labels, wish.share)
     count = sum(len(labels) for _, labels in found.splits.values())
     check_memory(count, look, root, "a smaller size, or an image folder with `storage: files`, takes less")
     splits = {}
@@ -213,7 +209,7 @@ LOADERS = {
     "cifar10": cifar10,
     "fashion": fashion_mnist,
     "imagefolder": image_folder,
-    "arrays": from_arrays,
-    "huggingface": huggingface,
+    "arrays": partial(from_arrays, "arrays"),
+    "huggingface": partial(from_arrays, "huggingface"),
 }
 """By the kinds of `pagoda.data.classes.DATASETS`."""

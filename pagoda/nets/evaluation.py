@@ -1,7 +1,6 @@
 """The share of test pictures that a classifier gets right: clean, and under its objective's perturbation."""
 
-from collections.abc import Iterator
-from functools import partial
+from typing import Any
 
 import torch
 
@@ -15,10 +14,24 @@ from pagoda.nets.model import BaseClassifier
 from pagoda.nets.objectives import Objective, make
 
 
-def accuracies(
+def accuracies(classifier: BaseClassifier, test: Split, objective: Objective, group: Group = ALONE, **how: Any) -> dict:
+    """Return what ``summary.json`` says of a classifier: its accuracies, each with its 95 % interval, and n.
+
+    Clean, and under what its training `objective` is tested under; arguments as `answers`, and all of `group` get the
+    accuracies of the whole.
+    """
+    found, n = {}, min(how.get("images") or len(test), len(test))
+    for name, under in filter(None, [("clean_accuracy", make("standard")), objective.tested()]):
+        given, labels = answers(classifier, test, under, group=group, **how)
+        right = int(group.sum((given == labels).sum()))
+        found |= {name: right / n, f"{name}_95": interval(right, n), "n": n}
+    return found
+
+
+def answers(
     classifier: BaseClassifier,
     test: Split,
-    objective: Objective,
+    under: Objective,
     *,
     device: torch.device,
     batch: int,
@@ -27,86 +40,42 @@ def accuracies(
     images: int | None = None,
     workers: int = 0,
     group: Group = ALONE,
-) -> dict:
-    """Return what ``summary.json`` says of a classifier: its accuracies, each with its 95 % interval, and n.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the classes that a classifier sees in test pictures, and theirs, int64 [n].
 
     Every process takes whole batches, in turn, so that their number changes no draw and no rounding.
 
     Args:
         classifier: pictures [B, C, H, W] -> logits [B, classes]; it is put in eval mode.
         test: the pictures and their labels.
-        objective: how it was trained, and so what it is tested under, beside clean.
+        under: the objective under whose perturbation it sees them.
         device: where.
         batch: pictures of a batch; draws are a function of (seed, number of the batch).
         seed: of the draws.
         label: what the step is called where memory does not suffice for a batch at once.
         images: pictures to take, the first ones; None: all.
         workers: processes that decode, where pictures are files.
-        group: the processes that share the batches; all get the accuracies of the whole.
+        group: the processes that share the batches; each gets the answers to its own.
 
     Raises:
         BadInput: where memory does not suffice for one picture.
 
     """
     classifier.eval()
-    n = min(images or len(test), len(test))
-    order = list(torch.arange(n).split(batch))[group.share]
+    order = list(torch.arange(min(images or len(test), len(test))).split(batch))[group.share]
 
-    def hits(under: Objective, size: int) -> torch.Tensor:
-        count = torch.zeros(1, dtype=torch.int64, device=device)
-        for given, labels in _answers(classifier, test, under, order, size, device, seed, workers, group):
-            count += (given == labels).sum()
-        return count
+    def seen_in(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        given, theirs = ([torch.zeros(0, dtype=torch.int64, device=device)] for _ in range(2))
+        for turn, (x, y) in enumerate(batches(test, order, device=device, workers=workers)):
+            drawn = under.draw(x, generator(device, seed, "evaluate", group.rank + turn * group.of))
+            for part in zip(*(rows.split(size) for rows in (x, y, *drawn)), strict=True):
+                seen, labels = under.perturb(classifier, *part[:2], part[2:])
+                with torch.no_grad():
+                    given.append(classifier(seen).argmax(dim=1))
+                theirs.append(labels)
+        return torch.cat(given).cpu(), torch.cat(theirs).cpu()
 
-    found: dict = {}
-    for name, under in filter(None, [("clean_accuracy", make("standard")), objective.tested()]):
-        right = int(group.sum(MicroBatch(label, batch).run(partial(hits, under))))
-        found |= {name: right / n, f"{name}_95": interval(right, n), "n": n}
-    return found
-
-
-def answers(
-    classifier: BaseClassifier,
-    test: Split,
-    objective: Objective,
-    *,
-    device: torch.device,
-    batch: int,
-    seed: int,
-    label: str,
-    images: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the classes that a classifier sees in the first test pictures, and theirs, int64 [n], n <= `images`.
-
-    Pictures are under the objective's perturbation, with the draws of `accuracies`; arguments are as there.
-    """
-    order = list(torch.arange(min(images, len(test))).split(batch))
-
-    def collect(size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        parts = list(_answers(classifier.eval(), test, objective, order, size, device, seed, 0, ALONE))
-        return tuple(torch.cat(rows).cpu() for rows in zip(*parts, strict=True))
-
-    return MicroBatch(label, batch).run(collect)
-
-
-def _answers(
-    classifier: BaseClassifier,
-    test: Split,
-    under: Objective,
-    order: list[torch.Tensor],
-    size: int,
-    device: torch.device,
-    seed: int,
-    workers: int,
-    group: Group,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield what the classifier sees in `size` pictures at a time of this process's batches, and their labels."""
-    for turn, (x, y) in enumerate(batches(test, order, device=device, workers=workers)):
-        drawn = under.draw(x, generator(device, seed, "evaluate", group.rank + turn * group.of))
-        for part in zip(*(rows.split(size) for rows in (x, y, *drawn)), strict=True):
-            seen, labels = under.perturb(classifier, *part[:2], part[2:])
-            with torch.no_grad():
-                yield classifier(seen).argmax(dim=1), labels
+    return MicroBatch(label, batch).run(seen_in)
 
 
 def surpasses(hits: torch.Tensor, others: torch.Tensor, alpha: float) -> bool:

@@ -92,7 +92,7 @@ def test_values_are_scaled_by_their_range(values, black_white):
     ("arrays", "settings", "said"),
     [
         ({"x_train": COLOURS}, {}, r"holds x_train: train_images, .*; `split: 0\.1` holds"),
-        (halves(COLOURS, LABELS, ""), {"split": 0.5}, r"split is 0\.5, but .* has arrays called test"),
+        (halves(COLOURS, LABELS, ""), {"split": 0.5}, r"split is 0\.5, but .* has a split called test"),
         ({"images": COLOURS, "labels": LABELS[:9]}, {"split": 0.2}, "images has 12 entries, labels 9"),
         ({"images": 3, "labels": LABELS}, {"split": 0.2}, "images has 1 entries, labels 12"),
         (

@@ -162,7 +162,7 @@ class Smoothed:
     def split_half(self, x: Images, target: Target, *, draws: int = 64, batch: int = 256, seed: Seed = 0) -> Images:
         """Return the cosine of two independent gradients, [B]: near 1 where `draws` suffice. Arguments as `score`."""
         images, form = self._images(x)
-        return form(ascent.split_half(*self._at(images, target), self._noise(draws, batch, seed)))
+        return form(ascent.split_half(*self._at(images, target), self._noise(draws, batch, seed))[1])
 
     def ascend(
         self,

@@ -94,7 +94,7 @@ def _ascend(
         raise BadInput(f"{name}: {error}; is {config.model} diverged?") from None
     before = log_score(base, source, target, check.keyed("check", "before")).exp()
     after = log_score(base, found.end, target, check.keyed("check", "after")).exp()
-    agreement = split_half(base, source, target, noise.keyed("split half"))
+    gradient, agreement = split_half(base, source, target, noise.keyed("split half"))
     settings = Settings(
         model=config.model.parent.name,
         model_hash=model.hash,
@@ -111,7 +111,7 @@ def _ascend(
     )
     tensors = {"source": source, "end": found.end, "frames": found.frames, "index": index, "label": label}
     tensors |= {"p_path": found.p_path, "p_before": before, "p_after": after, "split_half": agreement}
-    tensors["norm"] = norms(found.end - source)
+    tensors |= {"norm": norms(found.end - source), "gradient": gradient[0]}
     arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
     return Ascent(settings, frame_steps=np.array(found.frame_steps), **arrays)
 

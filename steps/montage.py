@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from pagoda.data.alignments import read_rows
-from pagoda.data.ascents import read_npz
+from pagoda.data.ascents import Ascent
 from pagoda.errors import BadInput
 from pagoda.figures.animation import animated
 from pagoda.figures.captions import CAPTIONS
@@ -34,7 +34,6 @@ class Config(Options):
     ascents: tuple[Path, ...] = option("files that the ascend step wrote, in the order of the views", min_length=1)
     out: Path = option("where the picture goes: .png, .pdf or .svg; its caption alone: .md or .tex")
     measures: tuple[Path, ...] = option("tables (.csv) that the align step wrote; none: no verdicts", ())
-    gradients: tuple[Path, ...] = option("sweep: files (.npz) that the estimate step wrote, in the order of models", ())
 
 
 def run(config: Config) -> Montage | None:
@@ -44,7 +43,7 @@ def run(config: Config) -> Montage | None:
         if config.out.suffix != ".png":
             raise BadInput(f"an animation cannot be written to {config.out}: its suffix must be .png")
         return write_bytes(config.out, animated(ascents))
-    further = (tuple(map(_gradients, config.gradients)),) if config.kind == "sweep" else ()
+    further = (_gradients(ascents),) if config.kind == "sweep" else ()
     made = DESIGNS[config.kind](ascents, read_rows(config.measures, AFTER), *further)
     if caption := CAPTIONS.get(config.out.suffix):
         write_text(config.out, caption(config.out.stem, made.title, made.caption))
@@ -55,8 +54,10 @@ def run(config: Config) -> Montage | None:
     return made
 
 
-def _gradients(path: Path) -> np.ndarray:
-    return read_npz(path, "estimate", lambda file: file["gradient"])
+def _gradients(ascents: list[Ascent]) -> tuple[np.ndarray, ...]:
+    """Return the gradients at the first source: of each view, by its numbers of draws."""
+    views = dict.fromkeys(ascent.settings.view for ascent in ascents)
+    return tuple(np.stack([a.gradient for a in ascents if a.settings.view == view]) for view in views)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import torch
 from pagoda.data.ascents import read_ascent
 from pagoda.data.dataset import Split
 from pagoda.errors import BadInput
+from pagoda.maths.randomness import generator
 from pagoda.nets.model import load_model
 from pagoda.smoothed import Smoothed
 from steps import ascend
@@ -70,6 +71,17 @@ def test_split_half_says_whether_there_are_enough_draws(asked):
     few, many = (ascend.run(changed(asked, draws=n, steps=1)) for n in (1, 256))
     assert few.split_half.mean() < many.split_half.mean() - 0.1 and many.split_half.min() > 0.8
     assert np.allclose(ascend.run(changed(asked, sigma=0.0, steps=1)).split_half, 1)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_the_gradient_is_that_of_the_mean_over_draws_at_the_first_source(asked, n):
+    found = ascend.run(changed(asked, draws=n, images=2, steps=1, seed=5))
+    network = load_model(asked.model, torch.device("cpu")).classifier
+    x = torch.tensor(found.source[:1]).requires_grad_(True)
+    key = (5, "ascend", 0.25, "3", "split half", "first", 0)
+    drawn = torch.empty(16, *x.shape[1:]).normal_(0, 0.25, generator=generator("cpu", *key))
+    network(x + drawn[:n]).softmax(dim=1)[:, 3].mean().log().backward()
+    assert np.allclose(found.gradient, x.grad[0].numpy(), atol=1e-5 * float(x.grad.abs().max()) + 1e-7, rtol=1e-3)
 
 
 def test_unsmoothed_is_the_base_classifier(asked):

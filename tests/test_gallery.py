@@ -47,6 +47,7 @@ def made_ascent(model, sigma, start, epsilon, target, side=8, channels=3) -> Asc
         label=np.full(SOURCES, -1 if start == "noise" else number if start == "seeds" else (number + 1) % 4),
         p_path=p_path, p_before=rng.uniform(0, 1, SOURCES), p_after=rng.uniform(0, 1, SOURCES),
         norm=np.full(SOURCES, epsilon), split_half=rng.uniform(0, 1, SOURCES),
+        gradient=np.zeros(source.shape[1:]),
     )  # fmt: skip
 
 

@@ -60,7 +60,8 @@ class Ascent:
     drawn from; noise has the label -1). `frame_steps`, [F], says after how many steps a frame was taken. `p_path`,
     [steps, K], is p_t before each step from that step's draws; `p_before` and `p_after`, [K], are estimated from
     check_draws fresh draws. `norm`, [K], is ||end - source||. `split_half`, [K], is the cosine of two independent
-    estimates of the gradient at the source, each from the settings' draws.
+    estimates of the gradient at the source, each from the settings' draws; `gradient`, [C, H, W], is the one of them at
+    the first source.
     """
 
     settings: Settings
@@ -75,6 +76,7 @@ class Ascent:
     p_after: np.ndarray
     norm: np.ndarray
     split_half: np.ndarray
+    gradient: np.ndarray
 
     @property
     def rms(self) -> float:

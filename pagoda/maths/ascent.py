@@ -97,14 +97,14 @@ SCORES = {
 """What can be ascended, by name: log p_t; the mean logit of the target; or -log p of the class that a picture is of."""
 
 
-def split_half(base: Classifier, x: Tensor, target: Tensor, noise: Noise) -> Tensor:
-    """Return the cosine of two independent estimates of grad log p_t: [B], in [-1, 1].
+def split_half(base: Classifier, x: Tensor, target: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+    """Return an estimate of grad log p_t, [B, C, H, W], and its cosine with an independent one, [B], in [-1, 1].
 
     Near 1, noise draws no longer decide the direction; near 0, they do, and there are too few. At sigma 0 there is
     nothing to estimate, and it is 1. NaN for a gradient of length 0. Arguments as `log_score_and_gradient`.
     """
-    halves = [log_score_and_gradient(base, x, target, noise.keyed(half))[1] for half in ("first", "second")]
-    return cosine(*halves).masked_fill((norms(halves[0]) == 0) | (norms(halves[1]) == 0), math.nan)
+    first, second = (log_score_and_gradient(base, x, target, noise.keyed(half))[1] for half in ("first", "second"))
+    return first, cosine(first, second).masked_fill((norms(first) == 0) | (norms(second) == 0), math.nan)
 
 
 @dataclass(frozen=True)

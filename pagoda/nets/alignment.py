@@ -17,8 +17,7 @@ from pagoda.data.registry import JUDGES, MEASURES
 from pagoda.errors import BadInput
 from pagoda.log import logger
 from pagoda.maths.alignment import FORMULAS, contrast, radial_spectrum, with_spectrum
-from pagoda.maths.ascent import log_score_and_gradient
-from pagoda.maths.ball import cosine, norms
+from pagoda.maths.ascent import split_half
 from pagoda.maths.confidence import interval
 from pagoda.maths.noise import Noise
 from pagoda.nets.gaussians import bayes_cosines
@@ -109,7 +108,9 @@ class Gradients:
         self.images, self.index, self.label = sources.images.to(self.device), sources.index, sources.label
         self.gradient, self.own = torch.zeros_like(self.images), {}
         if len(self.images):
-            self.gradient, agreement = self._halves(self.images, self.label.to(self.device), "own class")
+            self.gradient, agreement = split_half(
+                self.classifier, self.images, self.label.to(self.device), self.noise.keyed("own class")
+            )
             found = {"own_split_half": agreement} | _measures("own", self.gradient, self.images)
             found |= _measures("tangent", self.gradient, self.gaussians.tangent_bases(self.label))
             pairs = list(zip(self.index.tolist(), self.label.tolist(), strict=True))
@@ -122,7 +123,7 @@ class Gradients:
             x = torch.from_numpy(ascent.source).to(self.device)
             classes = torch.full((len(x),), self.classes.index(target), device=self.device)
             places = torch.full_like(classes, self.numbers.index(self.classes.index(target)))
-            gradient, agreement = self._halves(x, classes, target)
+            gradient, agreement = split_half(self.classifier, x, classes, self.noise.keyed(target))
             found = {"split_half": agreement} | _measures("target", gradient, x, self.means, places)
             found |= _measures("bayes", self._bayes_cosines(gradient, x, target), classes)
             found["bayes_blurred"] = torch.full_like(agreement, torch.nan)
@@ -147,14 +148,6 @@ class Gradients:
 
     def _bayes_cosines(self, gradient: Tensor, x: Tensor, target: str) -> Tensor:
         return bayes_cosines(self.gaussians, gradient, x, self.posterior_noise.keyed(target))
-
-    def _halves(self, x: Tensor, classes: Tensor, name: str) -> tuple[Tensor, Tensor]:
-        """Return an estimate of each gradient, and its cosine with a second one, [B]; NaN where one has length 0."""
-        first, second = (
-            log_score_and_gradient(self.classifier, x, classes, self.noise.keyed(name, half))[1]
-            for half in ("first", "second")
-        )
-        return first, cosine(first, second).masked_fill((norms(first) == 0) | (norms(second) == 0), torch.nan)
 
 
 def _measures(of: str, *given: Any) -> dict[str, Tensor]:

@@ -131,7 +131,7 @@ EVERYTHING = {"train": 4} | ALL_ASCENTS | CERTIFY
             lambda c: c.update(
                 sweep={"views": [{"model": "gaussian-0.25", "sigma": 0.25}], "draws": [1, 4], "class": "3"}
             ),
-            {"ascend": 2, "estimate": 1, "montage_sweep": 1, "gallery": 1},
+            {"ascend": 2, "montage_sweep": 1, "gallery": 1},
         ),
         (lambda c: c["align"].update(gate=0.6), {"align_summary": 1, "measures": 1, "gallery": 1}),
         (lambda c: c["ascend"].update(steps=3), ALL_ASCENTS),

@@ -23,7 +23,6 @@ for number, (kind, montage) in enumerate(MONTAGES.items(), start=1):
                 measures=lambda wildcards, montage=montage: files_of(
                     wildcards, "align", "csv", montage.judged(wildcards)
                 ),
-                gradients=montage.gradients,
             output:
                 output,
             log:
@@ -39,7 +38,7 @@ for number, (kind, montage) in enumerate(MONTAGES.items(), start=1):
                 code=fingerprint("steps.montage"),
             shell:
                 "python -m steps.montage --kind {params.kind} --ascents {params.ascents} --measures {input.measures:q}"
-                " --gradients {input.gradients:q} --out {output:q} --code {params.code} --log {log:q}"
+                " --out {output:q} --code {params.code} --log {log:q}"
 
 
 rule gradients:

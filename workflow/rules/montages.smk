@@ -27,8 +27,8 @@ def climbing_ascents(wildcards):
     return shown_ascents(wildcards, every_epsilon=True)
 
 
-def swept_ascents(wildcards, view=None):
-    """Return the ascents of the sweep: every view (or the one given) at every number of draws, towards its class."""
+def swept_ascents(wildcards):
+    """Return the ascents of the sweep: every view at every number of draws, towards its class."""
     sweep = experiment_of(wildcards).sweep
     if sweep is None:
         refuse(f"experiment {wildcards.experiment} has no sweep: add `sweep` to it in config.yaml")
@@ -36,23 +36,8 @@ def swept_ascents(wildcards, view=None):
     return [
         f"results/{wildcards.experiment}/ascend/{options.view.path}/draws={n}/{name}"
         for options in sweep.views
-        if view is None or options.view == view
         for n in sweep.draws
     ]
-
-
-def swept_ascents_of_view(wildcards):
-    """Return the ascents of the sweep of the view that a path names."""
-    view = View(wildcards.model, number_of(wildcards, "sigma"))
-    if not (found := swept_ascents(wildcards, view)):
-        refuse(f"experiment {wildcards.experiment} has no {wildcards.model} at sigma={view.sigma:g} among sweep.views")
-    return found
-
-
-def swept_gradients(wildcards):
-    """Return the gradients of the sweep, a file a view."""
-    views = experiment_of(wildcards).sweep.views
-    return [f"results/{wildcards.experiment}/estimate/{options.view.path}.npz" for options in views]
 
 
 def ablated_ascents(wildcards):
@@ -82,7 +67,7 @@ class Montage(NamedTuple):
 
     `of` gives values of the path's wildcard, from the experiment and its classes shown, as paths hold them; [""] where
     the path has none. `labels` tell figures of one title apart. `judged` are the views whose verdicts stand in its
-    corners, `gradients` what the sweep shows beside its ascents.
+    corners.
     """
 
     path: str
@@ -91,7 +76,6 @@ class Montage(NamedTuple):
     of: Callable
     labels: dict = {}
     judged: Callable = lambda wildcards: []
-    gradients: Callable = lambda wildcards: []
 
 
 MONTAGES = {  # in the order of the report
@@ -135,7 +119,6 @@ MONTAGES = {  # in the order of the report
         "what σ and the number of draws N do",
         swept_ascents,
         lambda experiment, classes: [""] if experiment.sweep else [],
-        gradients=swept_gradients,
     ),
     "ablation": Montage(
         "ablation",

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from pagoda.data.dataset import Split
+from pagoda.data.names import names
 from pagoda.device import pick_device, pick_precision
 from pagoda.errors import BadInput
 from pagoda.files import write_json, write_text
@@ -117,7 +118,13 @@ class _Imported:
                 logger.warning(
                     "%s (n=%d) is near chance, %.3f: are the mean and std those that %s was trained with, and are its "
                     "outputs the classes in this order (else give classes): %s?",
-                    *(said, found["n"], 1 / len(self.identity.classes), self.config.file, self._listed()),
+                    *(
+                        said,
+                        found["n"],
+                        1 / len(self.identity.classes),
+                        self.config.file,
+                        names(list(self.identity.classes)),
+                    ),
                 )
         self._check_published(found["clean_accuracy"], found["n"])
         moments = {name: tuple(getattr(first, name).flatten().tolist()) for name in ("mean", "std")}
@@ -154,8 +161,7 @@ class _Imported:
 
     def _warn_of_order(self, given: torch.Tensor, labels: torch.Tensor) -> None:
         """Warn where another order of the classes, found on every other picture, does better on the rest."""
-        names = self.identity.classes
-        order = likely_order(given[::2], labels[::2], len(names))
+        order = likely_order(given[::2], labels[::2], len(self.identity.classes))
         if surpasses(order[given[1::2]] == labels[1::2], given[1::2] == labels[1::2], ALPHA):
             logger.warning(
                 "%s: %s seems to have its classes in another order: classes: [%s] gets %.3f of the test images right, "
@@ -166,8 +172,8 @@ class _Imported:
 
     def _outputs(self, order: torch.Tensor) -> list[str]:
         """Return the classes of the network's outputs, where its answers mean the classes of `order`."""
-        names, places = self.identity.classes, self.identity.outputs or range(len(order))
-        return [names[cls] for _, cls in sorted(zip(places, order.tolist(), strict=True))]
+        places = self.identity.outputs or range(len(order))
+        return [self.identity.classes[cls] for _, cls in sorted(zip(places, order.tolist(), strict=True))]
 
     def _rivals(self) -> Iterator[tuple[str, torch.nn.Module]]:
         """Yield what else is plausible: what to call it, and the classifier, which is the same one, altered."""
@@ -200,10 +206,6 @@ class _Imported:
     def _hits(self, classifier: torch.nn.Module, under: Objective) -> torch.Tensor:
         given, labels = answers(classifier, self.test, under, **self.how)
         return given == labels
-
-    def _listed(self) -> str:
-        names = self.identity.classes
-        return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
 
 if __name__ == "__main__":

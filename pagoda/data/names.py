@@ -16,10 +16,9 @@ SPLITS = {"train": ("train", "training"), "test": ("test", "testing", "val", "va
 LEFT_ALONE = ("__macosx", "thumbs.db", "desktop.ini", "@eadir", "lost+found", "$recycle.bin")
 """What systems leave in folders, beside names that begin with a dot."""
 NEEDS = {
-    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "jpg"),
-    **dict.fromkeys((".png", ".apng"), "zlib"),
-    **dict.fromkeys((".gif", ".bmp", ".dib", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".pcx", ".qoi"), ""),
-    **dict.fromkeys((".ico", ".icns", ".psd", ".sgi", ".dds"), ""),
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib", ".qoi"), ""),
+    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".tga", ".pcx", ".ico", ".icns", ".psd", ".sgi"), ""),
+    ".dds": "",
     **dict.fromkeys((".tif", ".tiff"), "libtiff"),
     ".webp": "webp",
     **dict.fromkeys((".avif", ".avifs"), "avif"),
@@ -83,10 +82,8 @@ def _unread(suffix: str) -> str:
     if suffix not in NEEDS:
         return f"files {suffix or 'without a suffix'}, which is no picture's"
     needed = NEEDS[suffix]
-    if needed == "pillow_heif":
-        lacks = importlib.util.find_spec(needed) is None
-    elif needed in ("", "jpg", "zlib"):
-        lacks = False
+    if needed in ("", "pillow_heif"):
+        lacks = needed and importlib.util.find_spec(needed) is None
     else:
         from PIL import features  # late: most folders hold none such
 

@@ -94,10 +94,6 @@ def one_shot(network: dict, sigma: float, channels: int, schedule: str = "linear
     return OneShot(build_denoiser(network, channels), SCHEDULES[schedule](steps), sigma)
 
 
-DENOISERS: dict[str, Callable[..., nn.Module]] = {"dncnn": DnCNN}
-"""Builders by name, each called as builder(channels, **options)."""
-
-
 def build_denoiser(architecture: dict, channels: int) -> nn.Module:
     """Return a denoiser with random weights: noisy pictures [B, channels, H, W] -> pictures of that shape.
 
@@ -113,10 +109,10 @@ def build_denoiser(architecture: dict, channels: int) -> nn.Module:
     options = {key: value for key, value in architecture.items() if key not in ("name", "factory")}
     if "factory" in architecture:
         return make(architecture["factory"], options, {"channels": channels}, {})
-    if (name := architecture["name"]) not in DENOISERS:
-        raise BadInput(f"denoiser {name!r} is unknown: choose from {', '.join(DENOISERS)}, or name a factory")
+    if (name := architecture["name"]) != "dncnn":
+        raise BadInput(f"denoiser {name!r} is unknown: choose from dncnn, or name a factory")
     try:
-        return DENOISERS[name](channels, **options)
+        return DnCNN(channels, **options)
     except TypeError as error:
         raise BadInput(f"denoiser {name} does not take {options}: {error}") from None
 

@@ -88,7 +88,8 @@ def check_config(config: dict) -> dict[str, Experiment]:
         for name in experiments_to_run(config)
         if name not in list(experiments)  # a list: what stands there may be anything
     ]
-    lines += [line for place, line in checked(Sections, defaults, "config.defaults")[1] if _has(defaults, place)]
+    of_defaults = [line for place, line in checked(Sections, defaults)[1] if _has(defaults, place)]
+    lines += [f"config.defaults.{line}" for line in of_defaults]
     found = {}
     for name, own in experiments.items():
         where = f"config.experiments.{name}"
@@ -99,7 +100,7 @@ def check_config(config: dict) -> dict[str, Experiment]:
             continue
         given = merged(defaults, own)
         found[name], faults = checked(Experiment, given, where)
-        lines += [line for place, line in faults if not _is_of_defaults(place, own, defaults)]  # it was said of them
+        lines += [line for _, line in faults if line.removeprefix(f"{where}.") not in of_defaults]
         unsound = {place[0] for place, _ in faults}
         sections = vars(Sections.model_validate({k: v for k, v in given.items() if k not in unsound}))
         lines += [
@@ -124,17 +125,6 @@ def merged(defaults: dict, own: dict) -> dict:
         if key != "architecture" and isinstance(value, dict) and isinstance(own.get(key), dict)
     }
     return defaults | own | shared
-
-
-def _is_of_defaults(place: tuple, own: Any, defaults: Any) -> bool:
-    """Tell whether what stands at a place of the merged options comes from the defaults."""
-    for key in place:
-        if not (isinstance(own, dict) and isinstance(defaults, dict)):
-            return False
-        if key not in own:
-            return key in defaults
-        own, defaults = own[key], None if key == "architecture" else defaults.get(key)
-    return False
 
 
 def _has(value: Any, place: tuple) -> bool:

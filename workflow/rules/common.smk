@@ -6,6 +6,7 @@ import re
 import shlex
 from contextlib import ExitStack
 from functools import cache
+from urllib.parse import unquote
 
 from pagoda.data.classes import DATASETS, class_in_path, class_names, count_tests
 from pagoda.data.views import View
@@ -125,12 +126,6 @@ def sizes_of(name):
 
 
 @cache
-def classes_in_paths(name):
-    """Return the target classes of the experiment `name` by what paths call them."""
-    return {class_in_path(known): known for known in classes_of(name)}
-
-
-@cache
 def shown_of(name):
     """Return the target classes that the figures of the experiment `name` show."""
     known = classes_of(name)
@@ -148,12 +143,11 @@ def shown_of(name):
 def target_of(wildcards):
     """Return the class name in a path."""
     experiment_of(wildcards)
-    known = classes_in_paths(wildcards.experiment)
-    if wildcards.target not in known:
-        refuse(
-            f"unknown class {wildcards.target!r} in a path; experiment {wildcards.experiment} has {', '.join(known)}"
-        )
-    return known[wildcards.target]
+    target, known = unquote(wildcards.target), classes_of(wildcards.experiment)
+    if target not in known or class_in_path(target) != wildcards.target:
+        named = ", ".join(map(class_in_path, known))
+        refuse(f"unknown class {wildcards.target!r} in a path; experiment {wildcards.experiment} has {named}")
+    return target
 
 
 def listed(paths):

@@ -43,82 +43,50 @@ def epoch_order(n: int, batch: int, seed: int, epoch: int) -> list[Tensor]:
     return list(torch.randperm(n, generator=generator("cpu", seed, "order", epoch)).split(batch))
 
 
-def batches(
-    split: Split,
-    order: list[Tensor],
-    *,
-    device: torch.device,
-    augmentation: Augmentation | None = None,
-    key: tuple = (),
-    workers: int = 0,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (pictures [B, C, H, W] in [0, 1], labels [B]) on `device` for each batch of places in `order`.
-
-    Args:
-        split: where the pictures are.
-        order: batches of places.
-        device: where to.
-        augmentation: what to do to the pictures, or None.
-        key: what augmentation is a function of, e.g. (seed, epoch); batch or picture numbers are added to it.
-        workers: processes that decode, where pictures are files.
-
-    """
-    yield from _made(split, ((key, *batch) for batch in enumerate(order)), device, augmentation, WHOLE, workers)
-
-
 def stream(
     split: Split,
     order: Callable[[int], list[Tensor]],
     *,
     device: torch.device,
-    augmentation: Augmentation,
-    seed: int,
-    first: int,
     steps: int,
+    first: int = 0,
+    augmentation: Augmentation | None = None,
+    seed: int = 0,
     share: slice = WHOLE,
     workers: int = 0,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield what `batches` does, for steps `first` ... `steps` - 1 of a training, epoch after epoch.
+    """Yield (pictures [B, C, H, W] in [0, 1], labels [B]) on `device` for steps `first` ... `steps` - 1.
 
-    Workers are started once, and decode ahead over the ends of epochs.
+    Epoch goes after epoch: workers are started once, and decode ahead over their ends.
 
     Args:
-        split, device, augmentation, workers: as for `batches`, by the key (seed, epoch). The workers leave SIGTERM and
-            SIGINT to this process.
+        split: where the pictures are.
         order: maps an epoch, from 0, to its batches of places, as many in each.
-        seed: of the key.
-        first: steps that were done before.
+        device: where to.
         steps: of the whole training.
+        first: steps that were done before.
+        augmentation: what to do to the pictures, by the key (seed, epoch) and the number of batch or picture, or None.
+        seed: of the key.
         share: the rows of each batch that this process gets, e.g. every third, which may be none; they are what they
             would be if it got all.
+        workers: processes that decode, where pictures are files; they leave SIGTERM and SIGINT to this process.
 
     """
-    begun, done = divmod(first, len(order(0)))
-    every = (((seed, epoch), *batch) for epoch in count(begun) for batch in enumerate(order(epoch)))
-    yield from _made(split, islice(every, done, done + steps - first), device, augmentation, share, workers)
-
-
-def _made(
-    split: Split,
-    steps: Iterable[tuple[tuple, int, Tensor]],
-    device: torch.device,
-    augmentation: Augmentation | None,
-    share: slice,
-    workers: int,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield a share of the batch of each step: a key, a number in its epoch, and places."""
+    begun, done = divmod(first, max(1, len(order(0))))
+    every = ((epoch, *batch) for epoch in count(begun) for batch in enumerate(order(epoch)))
+    wanted = islice(every, done, done + steps - first)
     if split.pixels is None:
-        wanted = ((key, places[share].tolist()) for key, _, places in steps)
-        for pixels, labels, fault in _loaded(_Files(split, augmentation), wanted, device, workers):
+        parts = (((seed, epoch), places[share].tolist()) for epoch, _, places in wanted)
+        for pixels, labels, fault in _loaded(_Files(split, augmentation), parts, device, workers):
             if fault:
                 raise BadInput(fault)
             yield pixels.to(device, non_blocking=True).float() / 255, labels.to(device, non_blocking=True)
         return
     pixels, labels = resident(split.pixels, device), split.labels.to(device)
-    for key, number, places in steps:
+    for epoch, number, places in wanted:
         x = _taken(pixels, places[share], device).float() / 255
         if augmentation is not None:
-            x = shift_and_flip(x, augmentation, generator(device, *key, "augment", number), len(places), share)
+            x = shift_and_flip(x, augmentation, generator(device, seed, epoch, "augment", number), len(places), share)
         yield x, labels[places[share].to(device)]
 
 

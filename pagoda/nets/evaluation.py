@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from pagoda.data.batches import batches
+from pagoda.data.batches import stream
 from pagoda.data.dataset import Split
 from pagoda.maths.confidence import interval, lower_bound
 from pagoda.maths.randomness import generator
@@ -66,7 +66,8 @@ def answers(
 
     def seen_in(size: int) -> tuple[torch.Tensor, torch.Tensor]:
         given, theirs = ([torch.zeros(0, dtype=torch.int64, device=device)] for _ in range(2))
-        for turn, (x, y) in enumerate(batches(test, order, device=device, workers=workers)):
+        rows = stream(test, lambda epoch: order, device=device, steps=len(order), workers=workers)
+        for turn, (x, y) in enumerate(rows):
             drawn = under.draw(x, generator(device, seed, "evaluate", group.rank + turn * group.of))
             for part in zip(*(rows.split(size) for rows in (x, y, *drawn)), strict=True):
                 seen, labels = under.perturb(classifier, *part[:2], part[2:])

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from pagoda.data.batches import Augmentation, batches, epoch_order, stream
+from pagoda.data.batches import Augmentation, epoch_order, stream
 from pagoda.data.dataset import Pictures, Split, write_dataset
 from pagoda.device import pick_device
 from pagoda.nets.architectures import build_seeded
@@ -165,8 +165,10 @@ def training(name: str, folder: Path, device: torch.device) -> list[tuple[str, s
     ours.classifier.train()
 
     def our_turn():
-        order = epoch_order(n, batch, 0, 0)
-        for x, y in batches(split, order, device=device, augmentation=Augmentation(True, 4), key=(0,)):
+        for x, y in stream(
+            split, lambda epoch: epoch_order(n, batch, 0, epoch), device=device, steps=n // batch,
+            augmentation=Augmentation(True, 4),
+        ):  # fmt: skip
             ours.step(x, y)
 
     found = rates({"plain loop": (n, plain_training(name, pictures, batch, device)), "ours": (n, our_turn)})
@@ -240,12 +242,13 @@ def decoding(folder: Path) -> list[tuple[str, str, str]]:
         return epoch_order(count, batch, 0, epoch)
 
     def ours(drawing, epoch=0, workers=0):
-        return list(batches(split, order(epoch), device=device, augmentation=drawing, key=(0, epoch), workers=workers))
+        first, steps = (len(order(0)) * k for k in (epoch, epoch + 1))
+        made = stream(split, order, device=device, first=first, steps=steps, augmentation=drawing, workers=workers)
+        return list(made)
 
     def streamed():
         for _ in stream(
-            split, order, device=device, augmentation=augmentation, seed=0, first=0, steps=epochs * count // batch,
-            workers=workers,
+            split, order, device=device, augmentation=augmentation, steps=epochs * count // batch, workers=workers,
         ):  # fmt: skip
             pass
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pagoda.data.batches import Augmentation, batches, epoch_order, random_crop, resident, shift_and_flip, stream
+from pagoda.data.batches import Augmentation, epoch_order, random_crop, resident, shift_and_flip, stream
 from pagoda.data.dataset import Split
 from pagoda.maths.randomness import generator
 from steps import fetch
@@ -41,21 +41,15 @@ AUGMENTATION = Augmentation(flip=True, shift=2, crop=True)
 
 def streamed(split, **kwargs):
     order = partial(epoch_order, len(split), 5, 7)
-    return list(
-        stream(split, order, device=CPU, augmentation=AUGMENTATION, seed=7, **{"first": 0, "steps": 8} | kwargs)
-    )
+    return list(stream(split, order, device=CPU, augmentation=AUGMENTATION, seed=7, steps=8, **kwargs))
 
 
 @pytest.mark.parametrize(("first", "workers"), [(0, 0), (0, 2), (1, 0), (3, 2), (7, 0)])
 def test_a_stream_is_the_epochs_one_after_another_from_any_step(split, first, workers):
-    expected = [
-        batch
-        for epoch in range(3)
-        for batch in batches(
-            split, epoch_order(len(split), 5, 7, epoch), device=CPU, augmentation=AUGMENTATION, key=(7, epoch)
-        )
-    ]
-    assert [len(y) for _, y in expected] == [5, 5, 2] * 3
+    expected = streamed(split)
+    places = [places for epoch in range(3) for places in epoch_order(len(split), 5, 7, epoch)]
+    assert [len(y) for _, y in expected] == [5, 5, 2, 5, 5, 2, 5, 5]
+    assert all(torch.equal(y, split.labels[some]) for (_, y), some in zip(expected, places, strict=False))
     found = streamed(split, first=first, workers=workers)
     assert len(found) == 8 - first
     for (x, y), (expected_x, expected_y) in zip(found, expected[first:], strict=False):
@@ -75,7 +69,7 @@ def test_the_shares_of_a_batch_make_the_whole_and_may_be_empty(split, workers):
 
 def test_without_augmentation_batches_are_the_pictures(split):
     places = [torch.tensor([3, 1]), torch.tensor([2])]
-    for (x, y), chosen in zip(batches(split, places, device=CPU), places, strict=True):
+    for (x, y), chosen in zip(stream(split, lambda epoch: places, device=CPU, steps=2), places, strict=True):
         assert torch.equal(x, split.images(chosen)) and torch.equal(y, split.labels[chosen])
 
 
@@ -98,13 +92,13 @@ def test_pixels_stay_beside_a_gpu_that_they_would_fill(monkeypatch, free, where)
 @pytest.mark.parametrize("free", [0, 10**9])
 def test_batches_come_to_the_device_from_wherever_the_pixels_are(split, monkeypatch, free):
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (free, 10**9))
-    ((x, y),) = batches(split, [torch.tensor([3, 1])], device=torch.device("meta"))
+    ((x, y),) = stream(split, lambda epoch: [torch.tensor([3, 1])], device=torch.device("meta"), steps=1)
     assert (x.device.type, y.device.type, tuple(x.shape), x.dtype) == ("meta", "meta", (2, 3, 16, 16), torch.float32)
 
 
 def test_without_a_random_crop_files_are_cut_as_for_testing(split):
     places = [torch.tensor([3, 1])]
-    ((x, _),) = batches(split, places, device=CPU, augmentation=Augmentation(), key=(0, 0))
+    ((x, _),) = stream(split, lambda epoch: places, device=CPU, steps=1, augmentation=Augmentation())
     assert torch.equal(x, split.images(places[0]))
 
 

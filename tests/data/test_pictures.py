@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pagoda.data.batches import batches
+from pagoda.data.batches import stream
 from pagoda.data.dataset import Split
 from pagoda.data.decode import Look, decode
 from pagoda.data.examine import twins
@@ -38,7 +38,7 @@ def fetched(root: Path, **settings):
         for split in splits:
             other, every = Split(out, "train" if split is splits[0] else "test"), torch.arange(len(split))
             assert torch.equal(other.labels, split.labels) and torch.equal(other.images(every), split.images(every))
-            ((x, _),) = batches(other, [every], device=torch.device("cpu"))
+            ((x, _),) = stream(other, lambda epoch, places=every: [places], device=torch.device("cpu"), steps=1)
             assert torch.equal(x, other.images(every))
     return described, *splits
 

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from torchvision import transforms
 from torchvision.datasets import CIFAR10, ImageFolder
 
-from pagoda.data.batches import batches
+from pagoda.data.batches import stream
 from pagoda.data.classes import DATASETS
 from pagoda.data.dataset import Pictures, Split, read_description, write_dataset
 from pagoda.data.decode import Look, centre
@@ -92,7 +92,7 @@ def test_pictures_are_cut_for_testing_as_published_code_does(tmp_path, folder, s
     place = next(k for k in range(len(test)) if test.path(k) == path)
     published = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(28), transforms.ToTensor()])
     assert (test.images([place])[0] == published(Image.open(path).convert("RGB"))).all()
-    ((x, _),) = batches(test, [torch.tensor([place])], device=torch.device("cpu"))
+    ((x, _),) = stream(test, lambda epoch: [torch.tensor([place])], device=torch.device("cpu"), steps=1)
     assert (x == test.images([place])).all()
 
 

@@ -18,7 +18,7 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist installs the four files."""
 
 
-def fashion(root: Path, size: int, seed: int, storage: str) -> dict[str, Pictures]:
+def fashion(root: Path) -> dict[str, Pictures]:
     """Return Fashion-MNIST as [N, 1, 28, 28], in its own order, from what lies under `root`, or is brought there.
 
     Looks for ``FashionMNIST/raw`` (torchvision's own form), then for the four published files

@@ -201,7 +201,7 @@ def from_arrays(kind: str, root: Path, look: Look, wish: Wish) -> Holds:
 
 def fashion_mnist(root: Path, look: Look, wish: Wish) -> Holds:
     """Return Fashion-MNIST, in its own order. Raises BadInput as `fashion` does."""
-    return Holds(DATASETS["fashion"].classes, fashion(root, look.sides[0], wish.seed, wish.storage))
+    return Holds(DATASETS["fashion"].classes, fashion(root))
 
 
 LOADERS = {

@@ -69,7 +69,7 @@ def test_seeds_and_noise_take_the_place_of_images(asked, dataset):
 
 def test_split_half_says_whether_there_are_enough_draws(asked):
     few, many = (ascend.run(changed(asked, draws=n, steps=1)) for n in (1, 256))
-    assert few.split_half.mean() < many.split_half.mean() - 0.1 and many.split_half.min() > 0.8
+    assert few.split_half.mean() < many.split_half.mean() - 0.03 and many.split_half.min() > 0.8
     assert np.allclose(ascend.run(changed(asked, sigma=0.0, steps=1)).split_half, 1)
 
 

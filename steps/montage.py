@@ -8,10 +8,7 @@ epsilon. A caption alone goes to a .md or .tex beside the picture.
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from pagoda.data.alignments import read_rows
-from pagoda.data.ascents import Ascent
 from pagoda.errors import BadInput
 from pagoda.figures.animation import animated
 from pagoda.figures.captions import CAPTIONS
@@ -43,8 +40,7 @@ def run(config: Config) -> Montage | None:
         if config.out.suffix != ".png":
             raise BadInput(f"an animation cannot be written to {config.out}: its suffix must be .png")
         return write_bytes(config.out, animated(ascents))
-    further = (_gradients(ascents),) if config.kind == "sweep" else ()
-    made = DESIGNS[config.kind](ascents, read_rows(config.measures, AFTER), *further)
+    made = DESIGNS[config.kind](ascents, read_rows(config.measures, AFTER))
     if caption := CAPTIONS.get(config.out.suffix):
         write_text(config.out, caption(config.out.stem, made.title, made.caption))
         return made
@@ -52,12 +48,6 @@ def run(config: Config) -> Montage | None:
     save_figure(sheet.figure, config.out, f"{made.title}. {made.caption}")
     logger.info("wrote %s: %d rows of %d pictures", config.out, len(made.rows), len(made.columns))
     return made
-
-
-def _gradients(ascents: list[Ascent]) -> tuple[np.ndarray, ...]:
-    """Return the gradients at the first source: of each view, by its numbers of draws."""
-    views = dict.fromkeys(ascent.settings.view for ascent in ascents)
-    return tuple(np.stack([a.gradient for a in ascents if a.settings.view == view]) for view in views)
 
 
 if __name__ == "__main__":

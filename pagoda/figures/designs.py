@@ -136,28 +136,20 @@ def steps(ascents: list[Ascent], verdicts: Rows) -> Montage:
     return Montage(rows, heads, f"The way towards {target}, {at(ascents[0])}", text)
 
 
-def sweep(ascents: list[Ascent], verdicts: Rows, gradients: tuple[np.ndarray, ...] = ()) -> Montage:
-    """Return rows (each smoothed model, below it its gradient) by N, from the first source, which stands before them.
-
-    `gradients` are those of each model at the source, [numbers of draws, C, H, W], in the order of the models.
-    """
+def sweep(ascents: list[Ascent], verdicts: Rows) -> Montage:
+    """Return rows (each smoothed model, below it its gradient) by N, from the first source, which stands first."""
     target = same(ascents, "target", "one target class")
     same(ascents, "epsilon", "one epsilon")
     from_the_same(ascents)
     lines, columns = tabulate(ascents, "draws", "numbers of draws")
-    if [len(some) for some in gradients] not in ([], [len(columns)] * len(lines)):
-        raise BadInput(f"gradients of {len(gradients)} models do not go with {len(lines)} models at {columns} draws")
     rows = []
     for number, line in enumerate(lines.values()):
-        ends = _from_source(line, {}, space=2 * GAP if number else 0)
+        rows.append(_from_source(line, {}, space=2 * GAP if number else 0))
         cosines = [mean_interval(a.split_half) for a in line]
-        means = ["", *(f"cos {mean:.2f}" for mean, *_ in cosines)]
-        rows.append(ends if gradients else replace(ends, right=means))
-        if gradients:
-            pictures = [np.ones_like(line[0].source[0]), *(spread(gradient) for gradient in gradients[number])]
-            brackets = ["", *(f"[{low:.2f}, {high:.2f}]".replace("0.", ".") for _, low, high, _ in cosines)]
-            means = [mean.replace("cos 0.", ".").replace("cos ", "") for mean in means]
-            rows.append(Row(f"its gradient, ∇ log {P}, at the source", pictures, means, brackets, ends.colour))
+        pictures = [np.ones_like(line[0].source[0]), *(spread(a.gradient) for a in line)]
+        brackets = ["", *(f"[{low:.2f}, {high:.2f}]".replace("0.", ".") for _, low, high, _ in cosines)]
+        means = ["", *(f"{mean:.2f}".removeprefix("0") for mean, *_ in cosines)]
+        rows.append(Row(f"its gradient, ∇ log {P}, at the source", pictures, means, brackets, rows[-1].colour))
     text = (
         f"{about_notes(ascents, False)} Gradients: ±3 standard deviations of their values around mid-grey; below: the "
         "split-half cosine, that of two independent estimates, each from N draws, mean over "

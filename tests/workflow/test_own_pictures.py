@@ -51,7 +51,7 @@ def test_a_class_added_after_fetch_is_fetched_and_a_folder_that_is_gone_named(pr
     write_pictures(root, {"train": 2, "test": 40}, classes="c")
     assert planned(project, data) == {"fetch": 1}
     (root / "train").rename(root / "elsewhere")
-    assert "error: experiment tiny: no folder" in snakemake(project, "-n").stderr
+    assert "error: experiment tiny: no folder" in snakemake(project, "-n").stdout
 
 
 def test_judges_take_what_test_pictures_there_are_and_class_names_may_be_decomposed(project, tmp_path):

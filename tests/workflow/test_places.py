@@ -19,6 +19,7 @@ def test_any_class_names_from_a_checkout_and_a_home_that_cannot_be_written_to_re
     copy_project(checkout)
     (work := tmp_path / "work").mkdir()
     experiment = copy.deepcopy(TINY) | {"dataset": {"kind": "imagefolder", "root": str(folder), "size": 16}}
+    experiment["align"] |= {"judge_fit": 6, "judge_held_out": 2}
     experiment["ascend"] |= {"classes": "all", "views": [{"model": "standard", "sigma": 0}]}
     write_config(work, experiment)
     folders = [checkout, *(path for path in checkout.rglob("*") if path.is_dir())]

@@ -49,12 +49,13 @@ slurm-packages:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(SLURM) >/dev/null; \
 	  else echo "the tests on a private SLURM are skipped: as root, apt-get install $(SLURM)"; fi
 
-# The page's tests need Chromium; where it may not be installed, they are skipped and say so.
+# The page's tests need Chromium, one of them Firefox; where they may not be installed, they are skipped and say so.
 browser-package:
-	@command -v chromium >/dev/null || \
+	@for browser in chromium firefox-esr; do command -v $$browser >/dev/null || \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
-	  else echo "the tests of the page in a browser are skipped: as root, apt-get install chromium"; fi
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$browser >/dev/null || \
+	    echo "there is no $$browser to install: its tests of the page are skipped"; \
+	  else echo "tests of the page are skipped: as root, apt-get install $$browser"; fi; done
 
 # They ask axe-core whether everyone can use it; where npm is missing, that test is skipped and says so.
 AXE := axe-core@4.10.3

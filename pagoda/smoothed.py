@@ -204,7 +204,8 @@ class Smoothed:
         images, form = self._images(x)
         at, noise = self._at(images, target), self._noise(draws, batch, seed)
         found = ascent.ascend(*at, noise, epsilon=epsilon, step=step * epsilon, steps=steps, frames=frames, watch=watch)
-        return replace(found, end=form(found.end), p_path=form(found.p_path, 1), frames=form(found.frames, 1))
+        of_steps = {name: form(getattr(found, name), 1) for name in ("p_path", "frames", "gradients")}
+        return replace(found, end=form(found.end), **of_steps)
 
     def _base(self, x: Tensor) -> Tensor:
         logits, wanted = self.network(x), (len(x), self.classes)

@@ -94,7 +94,7 @@ def _ascend(
         raise BadInput(f"{name}: {error}; is {config.model} diverged?") from None
     before = log_score(base, source, target, check.keyed("check", "before")).exp()
     after = log_score(base, found.end, target, check.keyed("check", "after")).exp()
-    gradient, agreement = split_half(base, source, target, noise.keyed("split half"))
+    _, agreement = split_half(base, source, target, noise.keyed("split half"))
     settings = Settings(
         model=config.model.parent.name,
         model_hash=model.hash,
@@ -109,9 +109,10 @@ def _ascend(
         options=config.values(leave_out=("model", "data", "out")),
         **{name: getattr(config, name) for name in ("sigma", "target", "epsilon", "steps", "seed", "start", "score")},
     )
-    tensors = {"source": source, "end": found.end, "frames": found.frames, "index": index, "label": label}
+    tensors = {"source": source, "end": found.end, "index": index, "label": label}
+    tensors |= {"frames": found.frames, "gradients": found.gradients}
     tensors |= {"p_path": found.p_path, "p_before": before, "p_after": after, "split_half": agreement}
-    tensors |= {"norm": norms(found.end - source), "gradient": gradient[0]}
+    tensors |= {"norm": norms(found.end - source)}
     arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
     return Ascent(settings, frame_steps=np.array(found.frame_steps), **arrays)
 

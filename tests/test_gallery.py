@@ -47,7 +47,7 @@ def made_ascent(model, sigma, start, epsilon, target, side=8, channels=3) -> Asc
         label=np.full(SOURCES, -1 if start == "noise" else number if start == "seeds" else (number + 1) % 4),
         p_path=p_path, p_before=rng.uniform(0, 1, SOURCES), p_after=rng.uniform(0, 1, SOURCES),
         norm=np.full(SOURCES, epsilon), split_half=rng.uniform(0, 1, SOURCES),
-        gradient=np.zeros(source.shape[1:]),
+        gradients=rng.normal(0, 99, (4, SOURCES, 1, side, side)).clip(-127, 127).astype(np.int8).repeat(channels, 2),
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def invented(number: int = 0, start: str = "images", **changes) -> Ascent:
         settings=replace(settings, **changes), source=frames[0] / np.float32(255), end=frames[-1] / np.float32(255),
         frames=frames, frame_steps=np.array([0, 15, 30]), index=np.arange(SOURCES), label=np.arange(SOURCES) % 3,
         p_path=draw.uniform(size=(30, SOURCES)), p_before=unit[0], p_after=unit[1], norm=2 * unit[1],
-        split_half=unit[2], gradient=draw.normal(0, 7, (1, SIDE, SIDE)),
+        split_half=unit[2], gradients=draw.normal(0, 32, frames.shape).clip(-127, 127).astype(np.int8),
     )  # fmt: skip
 
 
@@ -208,7 +208,7 @@ def test_the_sweep_has_sigmas_as_rows_and_draws_as_columns_and_gradients_below(w
     ascents = [invented(k, model=f"gaussian-{s:g}", sigma=s, draws=n) for k, (s, n) in enumerate(grid)]
     made = montage.run(montage.Config(kind="sweep", ascents=write(ascents), out=tmp_path / "m.png"))
     canvas, scale = drawn(tmp_path / "m.png"), scale_of(SIDE, 4, 4)
-    slopes = [np.clip(0.5 + a.gradient / (6 * a.gradient.std()), 0, 1) for a in ascents]
+    slopes = [np.clip(0.5 + a.gradients[0, 0] / (6 * a.gradients[0, 0].std()), 0, 1) for a in ascents]
     rows = [[a.end[0] for a in ascents[:3]], slopes[:3], [a.end[0] for a in ascents[3:]], slopes[3:]]
     assert_table([[place(canvas, picture, scale) for picture in row] for row in rows])
     assert made.columns == ["source", "N = 1", "N = 4", "N = 16"]

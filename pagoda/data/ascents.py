@@ -54,20 +54,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class Ascent:
-    """K ascents: pictures are [K, C, H, W] in [0, 1] (float32), frames uint8 [F, K, C, H, W].
+    """K ascents: pictures are [K, C, H, W] in [0, 1] (float32), frames uint8 and gradients int8 [F, K, C, H, W].
 
     `index` and `label` say which test images the sources are (of seeds: their number, and the class that they are
     drawn from; noise has the label -1). `frame_steps`, [F], says after how many steps a frame was taken. `p_path`,
     [steps, K], is p_t before each step from that step's draws; `p_before` and `p_after`, [K], are estimated from
     check_draws fresh draws. `norm`, [K], is ||end - source||. `split_half`, [K], is the cosine of two independent
-    estimates of the gradient at the source, each from the settings' draws; `gradient`, [C, H, W], is the one of them at
-    the first source.
+    estimates of the gradient at the source, each from the settings' draws. `gradients` are those of the score at the
+    frames, each on its own scale (`pagoda.maths.ascent.Ascended`).
     """
 
     settings: Settings
     source: np.ndarray
     end: np.ndarray
     frames: np.ndarray
+    gradients: np.ndarray
     frame_steps: np.ndarray
     index: np.ndarray
     label: np.ndarray
@@ -76,7 +77,6 @@ class Ascent:
     p_after: np.ndarray
     norm: np.ndarray
     split_half: np.ndarray
-    gradient: np.ndarray
 
     @property
     def rms(self) -> float:

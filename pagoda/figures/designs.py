@@ -146,7 +146,7 @@ def sweep(ascents: list[Ascent], verdicts: Rows) -> Montage:
     for number, line in enumerate(lines.values()):
         rows.append(_from_source(line, {}, space=2 * GAP if number else 0))
         cosines = [mean_interval(a.split_half) for a in line]
-        pictures = [np.ones_like(line[0].source[0]), *(spread(a.gradient) for a in line)]
+        pictures = [np.ones_like(line[0].source[0]), *(spread(a.gradients[0, 0]) for a in line)]
         brackets = ["", *(f"[{low:.2f}, {high:.2f}]".replace("0.", ".") for _, low, high, _ in cosines)]
         means = ["", *(f"{mean:.2f}".removeprefix("0") for mean, *_ in cosines)]
         rows.append(Row(f"its gradient, ∇ log {P}, at the source", pictures, means, brackets, rows[-1].colour))

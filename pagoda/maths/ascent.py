@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pagoda.errors import BadInput
-from pagoda.maths.ball import climb, cosine, norms
+from pagoda.maths.ball import climb, cosine, norms, unit
 from pagoda.maths.noise import Noise
 from pagoda.maths.soft import Classifier, log_soft_score
 
@@ -107,18 +107,24 @@ def split_half(base: Classifier, x: Tensor, target: Tensor, noise: Noise) -> tup
     return first, cosine(first, second).masked_fill((norms(first) == 0) | (norms(second) == 0), math.nan)
 
 
+RMS = 32
+"""What stands in a kept gradient, an int8, for the root mean square of its values: it reaches to 4 times that."""
+
+
 @dataclass(frozen=True)
 class Ascended:
     """Where an ascent led, and its way there; of B images, on the images' device.
 
     `end`, [B, C, H, W], is in [0, 1]. `p_path`, [steps, B], is p_t before each step, estimated from that step's draws.
-    `frames`, uint8 [F, B, C, H, W], are the images after `frame_steps`, [F], steps; 0 is the source. They lie on the
-    CPU.
+    `frames`, uint8 [F, B, C, H, W], are the images after `frame_steps`, [F], steps; 0 is the source. `gradients`, int8
+    [F, B, C, H, W], are those of the score at these images, of the draws of the step that starts there, RMS times as
+    much as their root mean square, cut at -127 and 127: a step has no other length than its own. Both lie on the CPU.
     """
 
     end: Tensor
     p_path: Tensor
     frames: Tensor
+    gradients: Tensor
     frame_steps: list[int]
 
 
@@ -153,12 +159,16 @@ def ascend(
         FloatingPointError: where log p_t or the end is not finite.
 
     """
-    scores, kept = [], {}
+    scores, kept, slopes = [], {}, {}
     wanted = frame_steps(steps, frames)
 
     def gradient(x: Tensor, i: int) -> Tensor:
         found, slope = SCORES[score](base, x, target, noise.keyed(i))
-        scores.append(found)
+        if i < steps:
+            scores.append(found)
+        if i in wanted:
+            scaled = unit(slope) * (RMS * math.sqrt(x[0].numel()))
+            slopes[i] = scaled.round().clamp(-127, 127).to(torch.int8).cpu()
         return slope
 
     def keep(done: int, x: Tensor) -> None:
@@ -171,7 +181,9 @@ def ascend(
     log_path = torch.stack(scores)
     if not (end.isfinite().all() and log_path.isfinite().all()):
         raise FloatingPointError("p_t is not finite")
-    return Ascended(end, log_path.exp(), torch.stack([kept[done] for done in wanted]), wanted)
+    gradient(end, steps)
+    at_frames = (torch.stack([of[done] for done in wanted]) for of in (kept, slopes))
+    return Ascended(end, log_path.exp(), *at_frames, wanted)
 
 
 def frame_steps(steps: int, frames: int) -> list[int]:

@@ -21,6 +21,7 @@ from pagoda.data.tables import SEEN, TEXT, read_table
 from pagoda.errors import BadInput
 from pagoda.figures.looks import name_of, view_colour, view_marker, view_name
 from pagoda.figures.together import evenly
+from pagoda.maths.ascent import RMS
 from pagoda.page.foils import low_passed
 from pagoda.page.sheets import Sheets, shrink_of, shrunk
 
@@ -87,6 +88,7 @@ def gather(
         "picture": {"height": height, "width": width, "channels": channels},
         "pictures": identity.hexdigest()[:12],
         "rows": ROWS,
+        "rms": RMS,
         "shrink": shrink_of(height, width),
         "classes": targets,
         "measures": [asdict(measure) for measure in (*MEASURES, *OTHERS)],
@@ -157,6 +159,7 @@ def _first(views: list[dict], epsilon: float) -> dict:
 def _ascent(ascent: Ascent, sheets: Sheets, sources: int, frames: int) -> dict:
     settings, count = ascent.settings, min(sources, len(ascent.source))
     kept = evenly(len(ascent.frames), frames)
+    gradients = 128 + ascent.gradients[kept, :count].swapaxes(0, 1).mean(axis=2, keepdims=True)
     kept = kept[ascent.frame_steps[kept] > 0]  # frame 0 is the source, stored once
     source = (ascent.source[:count, None] * 255).round().astype(np.uint8)
     pictures = ascent.frames[kept, :count].swapaxes(0, 1)
@@ -168,6 +171,7 @@ def _ascent(ascent: Ascent, sheets: Sheets, sources: int, frames: int) -> dict:
         **{name: getattr(settings, name) for name in ("epsilon", "target", "steps", "draws", "check_draws", "seed")},
         "source_sheet": sheets.add(source),
         "sheet": sheets.add(pictures),
+        "gradients": sheets.add(gradients.round().astype(np.uint8)),
         "ends": sheets.add(shrunk(pictures[:ROWS, -1:], by)) if (by := shrink_of(*pictures.shape[-2:])) else None,
         "frame_steps": [0, *ascent.frame_steps[kept].tolist()],
         "index": ascent.index[:count].tolist(),

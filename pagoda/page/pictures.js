@@ -20,13 +20,19 @@ function sheetOf(number) {
   return sheets.get(number);
 }
 
-/** Where the picture of an ascent stands at a step (0: its source). */
+/** Which of an ascent's frames is that of a step (0: its source). */
+const frameAt = (ascent, step) => ascent.frame_steps.indexOf(nearest(ascent.frame_steps, Math.min(step, ascent.steps)));
+
+/** Where the picture of an ascent stands at a step. */
 function tileOf(ascent, source, step) {
-  const number = ascent.frame_steps.indexOf(nearest(ascent.frame_steps, Math.min(step, ascent.steps)));
+  const number = frameAt(ascent, step);
   return number === 0
     ? sourceTile(ascent, source)
     : { sheet: ascent.sheet, frames: ascent.frame_steps.length - 1, source, frame: number - 1 };
 }
+
+/** Where the gradient at that picture stands. */
+const gradientTile = (ascent, source, step) => ({ sheet: ascent.gradients, frames: ascent.frame_steps.length, source, frame: frameAt(ascent, step) });
 
 const sourceTile = (ascent, source) => ({ sheet: ascent.source_sheet, frames: 1, source, frame: 0 });
 

@@ -213,9 +213,10 @@ function renderFrame(canvas, slot) {
   Object.assign(frame.querySelector(".badge"), badge);
   frame.className = `frame ${slot}${state.zoom > 1 ? " movable" : ""}`;
   renderNothing(frame.querySelector(".nothing"), view, ascent);
-  const from = ascent && beforeOf(ascent, sourceIn(ascent));
-  draw(canvas, ascent && tileOf(ascent, sourceIn(ascent), state.step), { ...state, from }).then(magnify);
-  canvas.style.filter = from ? `url(#mean) contrast(${1 / reachOf(ascent)}) url(#signed)` : "";
+  const tile = state.shown === "gradient" ? gradientTile : tileOf;
+  const from = ascent && state.shown === "change" ? sourceTile(ascent, sourceIn(ascent)) : null;
+  draw(canvas, ascent && tile(ascent, sourceIn(ascent), state.step), { ...state, from }).then(magnify);
+  canvas.style.filter = ascent && state.shown !== "picture" ? `url(#mean) contrast(${contrastOf(ascent)}) url(#signed)` : "";
   canvas.setAttribute("aria-label", ascent
     ? `${view.name}: towards class ${quoted(state.class)} from ${sourceName(ascent, sourceIn(ascent))}, step ${state.step}`
     : `no picture: ${view.name} at ε = ${state.eps}`);
@@ -230,32 +231,24 @@ function renderNothing(nothing, view, ascent) {
     el("span", {}, radii.map((epsilon) => el("button", { type: "button", onclick: () => show({ eps: epsilon }) }, `ε = ${epsilon}`))));
 }
 
-/** The steps between which a change is shown: from the source, or from the frame before. */
-function between(ascent) {
-  const at = ascent.frame_steps.indexOf(nearest(ascent.frame_steps, Math.min(state.step, ascent.steps)));
-  return [state.shown === "change" ? 0 : ascent.frame_steps[Math.max(0, at - 1)], ascent.frame_steps[at]];
-}
+const DEVIATIONS = 3; // root mean squares that the signed scale reaches to
 
-/** The picture that a change is shown from; none where the picture itself is shown. */
-const beforeOf = (ascent, source) => (state.shown === "picture" ? null : tileOf(ascent, source, between(ascent)[0]));
+/** The change that has the last colour: DEVIATIONS times the root mean square of a change of the length ε, at most 1. */
+const reachOf = (ascent) => Math.min(1, DEVIATIONS * ascent.rms);
 
-/**
- * The change that has the last colour: three times the root mean square of a change of the length ε, at most 1; of a few
- * steps' change that share of it which so many steps are long. One for all steps, and for views of the same ε and steps.
- */
-function reachOf(ascent) {
-  const gap = ascent.frame_steps.at(-1) - (ascent.frame_steps.at(-2) ?? 0);
-  return Math.min(1, 3 * ascent.rms * (state.shown === "change" ? 1 : Math.min(1, (gap * ascent.step) / ascent.epsilon)));
-}
+/** How much further than in their sheets signed values are from mid-grey: one for all steps, and for views of one ε. */
+const contrastOf = (ascent) => (state.shown === "change" ? 1 / reachOf(ascent) : 128 / (DEVIATIONS * DATA.rms));
 
 /** What is shown instead of the picture, and what its colours mean. */
 function renderScale() {
   const ascent = slots.map((slot) => ascentOf(state[slot])).find(Boolean);
   byId("scale").hidden = state.shown === "picture" || !ascent;
   if (byId("scale").hidden) return;
-  const [from, to] = between(ascent);
-  const about = "What the steps along the gradients add up to, each put back into the ball and into [0, 1]; the gradients themselves are not kept.";
-  const texts = [`Change from step ${from} to step ${to}, mean over colours, one scale for A and B:`, `−${reachOf(ascent).toFixed(2)}`, `+${reachOf(ascent).toFixed(2)}`, state.shown === "step" ? about : ""];
+  const reach = state.shown === "change" ? reachOf(ascent).toFixed(2) : DEVIATIONS;
+  const texts = state.shown === "change"
+    ? [`Change from the source to step ${state.step}, mean over colours, one scale for A and B:`, `−${reach}`, `+${reach}`, ""]
+    : [`Gradient of log p̄ₜ at step ${state.step}, mean over colours, in root mean squares of its values:`, `−${reach}`, `+${reach}`,
+      "Every step is of one length, however long its gradient."];
   byId("scale").querySelectorAll("span").forEach((span, k) => (span.textContent = texts[k]));
 }
 

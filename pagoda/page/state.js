@@ -4,7 +4,7 @@
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const VIEWS = DATA.views;
 const MODES = ["side", "flicker", "blind"];
-const SHOWN = ["picture", "change", "step"];
+const SHOWN = ["picture", "change", "gradient"];
 const MAX_ZOOM = 16;
 
 const place = (view, epsilon, target) => JSON.stringify([view, epsilon, target]);
@@ -21,7 +21,7 @@ const state = {
   source: 0,
   step: Infinity, // of the ascent; clamped to the last
   mode: "side",
-  shown: "picture", // or the change: from the source, or of the step
+  shown: "picture", // or its change from the source, or the gradient there
   zoom: 1,
   x: 0.5, // centre of what is seen, as fractions of the picture
   y: 0.5,

@@ -177,7 +177,7 @@ def test_tables_and_curves_mark_the_chosen_views(open_page):
 
 @pytest.mark.parametrize("mode", ["side", "flicker", "blind"])
 def test_nothing_is_cut_off_or_squeezed(open_page, mode):
-    page = open_page(f"#mode={mode}&shown=step")
+    page = open_page(f"#mode={mode}&shown=gradient")
     for width in (320, 390, 640, 821, 1280, 1920):  # 640: as 1280 pixels are at 200 %
         page.set_viewport_size({"width": width, "height": 800})
         until(page, DRAWN)
@@ -288,14 +288,21 @@ def test_sheets_beside_the_page_are_shown_and_a_lost_folder_is_told(browser, exa
     page.context.close()
 
 
-def test_a_change_is_drawn_signed_on_a_scale_of_its_own(open_page, example):
-    page = open_page("#shown=step&step=6")
+@pytest.mark.parametrize("shown", ["change", "gradient"])
+def test_a_change_and_a_gradient_are_drawn_signed_on_one_scale(open_page, example, shown):
+    page = open_page(f"#shown={shown}&step=6")
     ascent = example[1][STANDARD, 2.0, CLASSES[0]]
-    change = (ascent.frames[2, 0].astype(float) - ascent.frames[1, 0]).mean(axis=0) / 255
-    reach = 3 * ascent.rms * 3 * 0.2 / 2  # of three steps of 0.2 on the way to 2
-    assert f"from step 3 to step 6, mean over colours, one scale for A and B: −{reach:.2f} +{reach:.2f}" in " ".join(
-        page.locator("#scale").inner_text().split()
-    )
+    change, reach, said = {
+        "change": (
+            (ascent.frames[2, 0].astype(float) - ascent.frames[0, 0]) / 255,
+            3 * ascent.rms,
+            "Change from the source to step 6, mean",
+        ),
+        "gradient": (ascent.gradients[2, 0] / 32, 3, "Gradient of log p̄ₜ at step 6, mean"),
+    }[shown]
+    change = change.mean(axis=0)
+    scale = " ".join(page.locator("#scale").inner_text().split())
+    assert scale.startswith(said) and f": −{round(reach, 2):g} +{round(reach, 2):g}" in scale
     seen = np.asarray(Image.open(io.BytesIO(page.locator("#canvas-a").screenshot())).convert("RGB")).astype(int)
     places = ((np.arange(8) + 0.5) * seen.shape[0] / 8).astype(int)
     red, _, blue = seen[np.ix_(places, places)].transpose(2, 0, 1)

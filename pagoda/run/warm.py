@@ -66,12 +66,16 @@ def warm() -> Iterator[subprocess.Popen | None]:
         # One thread, so that a fork has no thread's lock to wait for; each step sets its own number.
         environment = os.environ | {"OMP_NUM_THREADS": "1", VARIABLE: "0"}
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        server = subprocess.Popen(
-            [sys.executable, "-c", f"from {__name__} import serve; serve({path!r})"],
-            stdin=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C reaches a step once, through the command that stands for it
-            env=environment,
-        )
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(path)
+            door.listen(64)  # from here on steps wait for it, however long it takes to start
+            server = subprocess.Popen(
+                [sys.executable, "-c", f"from {__name__} import serve; serve({door.fileno()})"],
+                stdin=subprocess.PIPE,
+                pass_fds=[door.fileno()],
+                start_new_session=True,  # Ctrl-C reaches a step once, through the command that stands for it
+                env=environment,
+            )
         os.environ[VARIABLE] = path
         try:
             yield server
@@ -81,12 +85,10 @@ def warm() -> Iterator[subprocess.Popen | None]:
             server.wait()
 
 
-def serve(path: str) -> None:
-    """Import every step, then fork for each that asks at the socket `path`, until standard input ends."""
+def serve(listening: int) -> None:
+    """Import every step, then fork for each that asks at the socket of this number, until standard input ends."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(path)
-        door.listen(64)
+    with socket.socket(fileno=listening) as door:
         for module in pkgutil.iter_modules([str(ROOT / "steps")]):
             if not module.ispkg:
                 __import__(f"steps.{module.name}")

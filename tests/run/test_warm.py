@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ ASCENT = ["--target=3", "--sigma=0.5", "--epsilon=1", "--images=4", "--steps=3",
 @pytest.fixture(scope="module", autouse=True)
 def served():
     with warm() as server:
+        assert Path(os.environ[VARIABLE]).is_socket()  # from the start: a step that comes at once waits, and is forked
         yield psutil.Process(server.pid)
 
 

@@ -30,5 +30,10 @@ def test_the_profile_runs_the_tiny_experiment(cluster, tmp_path):
     # Two ascents for the montage, one after the other in one SLURM job with one GPU.
     logs = list(project.glob(".snakemake/submitit/logs/ascents_tiny_ascend/*+1/*.log"))
     assert len(logs) == 1 and logs[0].read_text().count("Finished jobid") == 2
+    peaks = [
+        table.read_text().splitlines()[1].split("\t")[2] for table in project.glob("**/benchmarks/ascend/**/*.tsv")
+    ]
+    # Megabytes, of the command alone: what imports PyTorch itself has hundreds ("NA": it was too short to see).
+    assert len(peaks) == 2 and all(peak == "NA" or float(peak) < 100 for peak in peaks), peaks
     (script,) = (text for text in map(Path.read_text, project.glob("**/submission.sh")) if "ascents" in text)
     assert "--gpus-per-node=1" in script and "--time=20" in script and "--mem=6000M" in script

@@ -58,16 +58,3 @@ def test_more_classes_than_a_figure_has_room_for_are_refused_before_any_job(many
     assert f"experiment tiny: {MANY} target classes are too many" in said and "montage.classes" in said
     # Measures and single ascents need no figure.
     assert snakemake(project, "-n", "results/tiny/align/standard/sigma=0.csv").returncode == 0
-
-
-def test_the_ascents_of_a_bundle_import_pytorch_once(tmp_path):
-    project = copy_project(tmp_path)
-    write_config(project)
-    bundled = ["--executor", "submitit", "--submitit-cluster", "local", "--jobs", "1"]
-    bundled += ["--groups", "ascend=ascents", "--group-components", "ascents=4"]
-    done = snakemake(project, "results/tiny/montage/headline.png", "--cores", "2", *bundled)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    tables = list((project / "results" / "tiny" / "benchmarks" / "ascend").rglob("*.tsv"))
-    peaks = [row.split("\t")[2] for row in (table.read_text().splitlines()[1] for table in tables)]
-    # Megabytes, of the command alone: a step that imports PyTorch itself has hundreds ("NA": it was too short to see).
-    assert len(peaks) == 4 and all(peak == "NA" or float(peak) < 100 for peak in peaks), peaks

@@ -1,9 +1,11 @@
 """The command line of a step, made from its options, and the frame in which the step runs."""
 
 import argparse
+import resource
 import shlex
 import signal
 import sys
+import time
 import typing
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,7 @@ def main(step: str, kind: type[Options], run: Callable, argv: list[str] | None =
     Exits 0 when done, 2 on bad input or where memory does not suffice (one line says what), 1 on a defect of ours
     (with its traceback), and 128 + the signal's number when told to stop.
     """
+    began = time.monotonic()
     given = vars(_parser(step, kind).parse_args(argv))
     code, log_path = given.pop("code"), given.pop("log")
     # Stop as Ctrl-C does, so that `finally` and `with` clean up.
@@ -38,6 +41,7 @@ def main(step: str, kind: type[Options], run: Callable, argv: list[str] | None =
                 "been planned; run snakemake again"
             )
         run(options)
+        logger.info("took %.1f s, %.1f CPU-seconds, %.0f MB", time.monotonic() - began, *_used())
     except BadInput as error:
         logger.error("error: %s", error)
         sys.exit(2)
@@ -54,6 +58,13 @@ def main(step: str, kind: type[Options], run: Callable, argv: list[str] | None =
         logger.exception("error: a defect in Pagoda; please report it with what follows")
         sys.exit(1)
     sys.exit(0)
+
+
+def _used() -> tuple[float, float]:
+    """Return the CPU-seconds of this process and of those that it waited for, and the largest one's memory, in MB."""
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    unit = 1024**2 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KB
+    return sum(one.ru_utime + one.ru_stime for one in both), max(one.ru_maxrss for one in both) / unit
 
 
 def _parser(step: str, kind: type[Options]) -> argparse.ArgumentParser:

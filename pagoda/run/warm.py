@@ -25,15 +25,13 @@ from pathlib import Path
 from typing import NoReturn
 
 VARIABLE = "PAGODA_WARM"
-LONG = {f"steps.{name}" for name in ("fetch", "train", "import_model", "certify", "predict")}
-"""Steps that start by themselves: imports are little of their time, and Snakemake then measures their memory."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def hand_over() -> None:
     """Run this process's step in a fork of the warm process and exit as it does; return where there is none."""
     path, words = os.environ.get(VARIABLE, "0"), sys.orig_argv
-    if path == "0" or words[1:2] != ["-m"] or not words[2].startswith("steps.") or words[2] in LONG:
+    if path == "0" or words[1:2] != ["-m"] or not words[2].startswith("steps."):
         return
     with socket.socket(socket.AF_UNIX) as line:
         try:

@@ -97,5 +97,5 @@ def test_log_lines_are_sparse_where_there_is_no_terminal(tmp_path, dataset, mode
     )  # fmt: skip
     assert done.returncode == 0 and sys.executable
     lines = done.stderr.splitlines()
-    assert len(lines) < 8 and "device: " in done.stderr and "40 of 40 images" in lines[-1]
+    assert len(lines) < 8 and "device: " in done.stderr and "40 of 40 images" in lines[-2] and " took " in lines[-1]
     assert "\r" not in done.stderr

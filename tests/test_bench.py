@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import torch
+from scipy import stats
 
 from pagoda.options.models import Muon
-from tests.bench import gpu, rates, speed
+from tests.bench import certification, gpu, rates, speed
 from tests.conftest import ROOT
 
 ABSENT = """
@@ -35,6 +36,18 @@ def test_every_contender_runs_and_a_missing_peer_says_so(tmp_path, monkeypatch):
     assert {what for what, value in rows.items() if value == "-"} == missing
     assert all(math.isfinite(float(value)) for what, value in rows.items() if what not in missing)
     assert {"train resnet20, ours / plain loop", "ascend resnet20, ours / plain loop"} < set(rows)
+
+
+def test_draws_are_counted_for_images_as_published_curves_have_them():
+    images = certification.curves()
+    assert [sigma for sigma, *_ in images] == [0.12, 0.25, 0.5, 1]
+    _, p, right = images[2]
+    certified = right & (p >= stats.norm.cdf(0.5 / 0.5))
+    assert abs(certified.mean() - 0.41) < 0.03  # Cohen et al. 2019, table 1: at radius .5 under sigma .5
+    told = []
+    certification.draws(images[2:3], 10_000, certification.RADII, "", (3, 3), lambda *row: told.append(row))
+    (times,) = (value for what, value, _ in told if what == "times fewer draws, grid, n = 10,000")
+    assert float(times.partition(",")[0]) > 2
 
 
 def test_the_benchmark_of_a_gpu_runs_with_torch_numpy_and_scipy_alone(tmp_path):

@@ -92,7 +92,9 @@ def test_images_can_be_those_of_a_published_log(asked):
     assert table.idx.tolist() == [7, 107, 207]
 
 
-def test_neither_batch_size_nor_shards_change_a_row(asked):
+@pytest.mark.parametrize("mode", ["fixed", "grid"])
+def test_neither_batch_size_nor_shards_change_a_row(asked, mode):
+    asked = changed(asked, mode=mode, n=400)
     whole = rows(certify.run(asked))
     assert rows(certify.run(changed(asked, batch=7))).equals(whole)
     facts = asked.out.with_suffix(".json").read_text()

@@ -11,7 +11,7 @@ from pagoda.maths.certification import ABSTAIN, Count, Rule, certified_radius, d
 from pagoda.maths.confidence import lower_bound
 from pagoda.maths.sequential import chance_of
 
-TRUE = (0.5, 0.69, 0.9, 0.99, 0.999, 0.9999)
+TRUE = (0.5, 0.6, 0.69, 0.9, 0.99, 0.999, 0.9999)
 """Probabilities of the top class."""
 
 

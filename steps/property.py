@@ -41,8 +41,10 @@ def run(config: Config) -> pd.DataFrame:
             f"certificates are of {of}, measures of {views}, and groups are {config.groups}: they must match"
         )
     frame = points(list(zip(certified, alignments, config.groups, strict=True)), config.radii, config.epsilon)
-    if (distinct := len(frame[["group", "sigma"]].drop_duplicates())) < 3:
-        raise BadInput(f"{distinct} models, seeds apart, are too few for a rank correlation: 3 at least")
+    if (distinct := len(frame[frame.objective != "bayes"][["group", "sigma"]].drop_duplicates())) < 3:
+        raise BadInput(
+            f"{distinct} models, seeds and the Bayes classifier apart, are too few for a rank correlation: 3 at least"
+        )
     table = correlations(frame, config.radii)
     for path in dict.fromkeys([config.out, config.out.with_suffix(".pdf")]):
         save_figure(draw_property(frame, table, config.radii), path)

@@ -1,7 +1,9 @@
 """Is alignment a general property of robust classifiers? Alignment against certified accuracy, a point a model.
 
 Points of one objective and sigma that differ in their seed alone are no evidence of their own: rank correlations are
-those of their means. Bars are 95 % intervals over images: Student's t, and Clopper-Pearson for certified accuracy.
+those of their means. The Bayes classifier is drawn, as what alignment can be, but is none of the models correlated: it
+is what the Bayes contrast compares with. Bars are 95 % intervals over images: Student's t, and Clopper-Pearson for
+certified accuracy.
 """
 
 from math import atanh, factorial, isnan, nan, sqrt, tanh
@@ -35,8 +37,9 @@ def points(models: list[tuple[Certificates, Alignment, str]], radii: tuple[float
     for certificates, alignment, group in models:
         images = alignment.by_image(epsilon)
         row = {name: alignment.facts[name] for name in ("model", "objective", "sigma")} | {"group": group}
-        for name in NAMES:
-            found = mean_interval(images[name].to_numpy(float))
+        for measure in MEASURES:
+            name = measure.column
+            found = mean_interval(images[name].to_numpy(float), within=measure.within)
             row |= dict(zip((name, f"{name}_low", f"{name}_high", f"{name}_n"), found, strict=True))
         for radius in radii:
             found = certificates.accuracy(radius)
@@ -67,7 +70,9 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float,
 def correlations(frame: pd.DataFrame, radii: tuple[float, ...]) -> pd.DataFrame:
     """Return a row a measure, radius and sigma (and all together): the rank correlation of the means over seeds."""
     rows = []
-    groups = frame.groupby(["group", "sigma"], sort=False).mean(numeric_only=True).reset_index()
+    groups = (
+        frame[frame.objective != "bayes"].groupby(["group", "sigma"], sort=False).mean(numeric_only=True).reset_index()
+    )
     for sigma, some in [("all", groups), *groups.groupby("sigma")]:
         if sigma != "all" and len(some) < 4:
             continue

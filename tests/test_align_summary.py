@@ -34,6 +34,7 @@ def write_view(path, objective, sigma, rows, start="images", accuracy=0.8, agree
             "sources_n": 4} for j in ("patches", "qda", "net")
     }  # fmt: skip
     facts = {"view": name, "model": model, "sigma": sigma, "start": start, "objective": objective, "draws": 64}
+    facts |= {"reference_sigma": sigma or 0.5}
     path.with_suffix(".json").write_text(json.dumps(facts | {"judges": judges}))
     return path
 

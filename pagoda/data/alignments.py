@@ -43,7 +43,9 @@ def read_alignment(path: Path) -> Alignment:
     for judge in (judge.name for judge in JUDGES):
         gain = (rows[f"{judge}_after"] == rows.target).astype(float) - (rows[f"{judge}_before"] == rows.target)
         rows[f"{judge}_gain"] = gain.where(rows[f"{judge}_after"] != "")
-    return Alignment(rows, read_facts(path, "align", ["model", "objective", "sigma", "start", "judges", "draws"]))
+    return Alignment(
+        rows, read_facts(path, "align", ["model", "objective", "sigma", "start", "judges", "draws", "reference_sigma"])
+    )
 
 
 def read_rows(paths: Iterable[Path], needed: Iterable[str]) -> Rows:

@@ -40,7 +40,7 @@ class Measure:
     Bayes classifier) or of the image's "own" class (and "tangent", its part along that class's components), the
     "change", a "judge", or the "ascent" itself, whose file has it. `short` heads its panel in the figure, and
     `reference` is the value marked there: what chance, or white noise, would have; None for no fixed one. `digits` are
-    the decimals that the page shows of one picture's.
+    the decimals that the page shows of one picture's. `within` is the least and the most that it can be.
     """
 
     column: str
@@ -51,6 +51,7 @@ class Measure:
     short: str = ""
     reference: float | None = 0.0
     digits: int = 2
+    within: tuple[float, float] | None = None
 
     @property
     def heading(self) -> str:
@@ -80,7 +81,9 @@ class Measure:
 def _gain(judge: Judge) -> Measure:
     left_out = f"; left out for views from {' and '.join(judge.circular)}" if judge.circular else ""
     meaning = f"how much more often the judge ({judge.about}) sees the target class after than before{left_out}"
-    return Measure(f"{judge.name}_gain", f"judge gain, {judge.label}", 1, "judge", meaning, f"gain: {judge.short}")
+    return Measure(
+        f"{judge.name}_gain", f"judge gain, {judge.label}", 1, "judge", meaning, f"gain: {judge.short}", within=(-1, 1)
+    )
 
 
 MEASURES = (
@@ -102,12 +105,14 @@ MEASURES = (
         "how often the gradient agrees best, of all classes', with the target's gradient of the Bayes classifier",
         short="best match",
         reference=None,
+        within=(0, 1),
     ),
     Measure(
         *("tangent", "tangent share", 1, "tangent"),
         "share of the power of the own class's gradient along the components that hold 90 % of the class's variance",
         short="tangent share",
         reference=None,
+        within=(0, 1),
     ),
     Measure(
         *("saliency", "saliency cosine", 1, "own"),
@@ -115,12 +120,14 @@ MEASURES = (
         short="saliency cosine",
         reference=None,
         digits=3,
+        within=(0, 1),
     ),
     Measure(
         *("high_frequency", "high-frequency fraction", -1, "change"),
         f"share of the change's power above ¼ cycle per pixel; white noise has {WHITE_NOISE:.2f}",
         short="high-freq. fraction",
         reference=WHITE_NOISE,
+        within=(0, 1),
     ),
     *map(_gain, JUDGES),
 )
@@ -129,10 +136,12 @@ OTHERS = (
     Measure(
         *("split_half", "split-half cosine", 0, "target"),
         "agreement of two independent estimates of the gradient: where low, N is too small",
+        within=(-1, 1),
     ),
     Measure(
         *("own_split_half", "split-half cosine, own class", 0, "own"),
         "the same of the gradient of the image's own class",
+        within=(-1, 1),
     ),
     Measure(
         *("bayes_blurred", "Bayes contrast, blurred", 0, "bayes"),
@@ -140,8 +149,13 @@ OTHERS = (
         "unsmoothed view beside it",
         digits=3,
     ),
-    Measure("p_before", "p̄ₜ before", 0, "ascent", "score of the target class at the source, the model's own"),
-    Measure("p_after", "p̄ₜ after", 0, "ascent", "score of the target class at the end, the model's own"),
+    Measure(
+        *("p_before", "p̄ₜ before", 0, "ascent", "score of the target class at the source, the model's own"),
+        within=(0, 1),
+    ),
+    Measure(
+        *("p_after", "p̄ₜ after", 0, "ascent", "score of the target class at the end, the model's own"), within=(0, 1)
+    ),
     Measure("norm", "‖δ‖", 0, "ascent", "L2 norm of the change"),
 )
 """What stands beside them in tables: no direction is the better one."""

@@ -51,6 +51,11 @@ class Summary:
         rows = [[row.view, f"{row.n} ({row.ascents})", *(_cell(row, name) for name in COLUMNS)] for row in shown]
         draws = sorted({one.facts["draws"] for one in self.alignments if one.view.sigma > 0})
         counts = f"Gradients from N = {', '.join(map(str, draws))} draws. " if draws else ""
+        unsmoothed = sorted({one.facts["reference_sigma"] for one in self.alignments if one.view.sigma == 0})
+        if unsmoothed:
+            counts += (
+                f"The Bayes gradients beside unsmoothed ones are for σ = {', '.join(f'{s:g}' for s in unsmoothed)}. "
+            )
         flags = [f"- {row.view}: {row['flags']}" for row in shown if row["flags"]]
         parts = [
             "# Alignment",
@@ -124,8 +129,9 @@ class Summary:
         images = one.by_image(epsilon)
         row = {"view": name_of(one.view)} | {key: one.facts[key] for key in ("model", "sigma", "start", "objective")}
         row |= {"epsilon": epsilon, "n": len(images), "ascents": int((one.rows.epsilon == epsilon).sum())}
-        for name in COLUMNS:
-            found = mean_interval(images[name].to_numpy(float))
+        for measure in (*MEASURES, *OTHERS):
+            name = measure.column
+            found = mean_interval(images[name].to_numpy(float), within=measure.within)
             row |= dict(zip((name, f"{name}_low", f"{name}_high", f"{name}_n"), found, strict=True))
         return row | {"flags": "; ".join(self._flags(one, row))}
 

@@ -60,7 +60,9 @@ def difference_interval(first: tuple[int, int], second: tuple[int, int]) -> tupl
     return p1 - p2 - down, p1 - p2 + up
 
 
-def mean_interval(values: Iterable[float], coverage: float = 0.95) -> tuple[float, float, float, int]:
+def mean_interval(
+    values: Iterable[float], coverage: float = 0.95, within: tuple[float, float] | None = None
+) -> tuple[float, float, float, int]:
     """Return (mean, low, high, n) of `values`, NaN left out: Student's t interval (Student 1908).
 
     It covers the mean as often as it says where values are normal, and nearly so where they are symmetric. Of 8
@@ -70,6 +72,7 @@ def mean_interval(values: Iterable[float], coverage: float = 0.95) -> tuple[floa
     Args:
         values: e.g. one an image.
         coverage: of the interval, in (0, 1).
+        within: the least and the most that a value can be: the interval ends there.
 
     """
     from scipy.special import stdtrit  # imported late, as above
@@ -80,4 +83,5 @@ def mean_interval(values: Iterable[float], coverage: float = 0.95) -> tuple[floa
     if n < 2 or max(known) - min(known) <= 1e-9 * max(map(abs, known)):
         return mean, math.nan, math.nan, n
     half = float(stdtrit(n - 1, (1 + coverage) / 2)) * stdev(known, mean) / math.sqrt(n)
-    return mean, mean - half, mean + half, n
+    least, most = within or (-math.inf, math.inf)
+    return mean, max(mean - half, least), min(mean + half, most), n

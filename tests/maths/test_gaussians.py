@@ -78,6 +78,15 @@ def test_the_gradient_over_draws_is_the_mean_of_autograds(three):
         assert torch.allclose(found[c], slopes.mean(dim=0), atol=1e-4)
 
 
+def test_gradients_are_finite_differences_of_the_log_posterior(three):
+    classifier, _ = three
+    x, step = drawn(3, 2, 2, seed=11), 1e-2
+    moved = step * torch.eye(x.numel()).view(-1, *x.shape)
+    ahead, behind = (classifier(x + by).log_softmax(dim=1) for by in (moved, -moved))
+    found = classifier.gradients(x, Noise(0, 1, 1, (0,)), 0).flatten(1)
+    assert torch.allclose(found, ((ahead - behind) / (2 * step)).T, atol=2e-3 * float(found.abs().max()))
+
+
 def test_two_gaussians_in_two_dimensions_by_quadrature():
     """Averaged over the noise, against the derivative of an integral over a grid."""
     basis, sigma, x = torch.eye(2), 0.5, np.array([0.3, 0.1])

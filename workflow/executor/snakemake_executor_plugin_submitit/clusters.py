@@ -21,7 +21,7 @@ HOPELESS = "HOPELESS: "
 """What the state of a job begins with that SLURM holds and would never start; its reason follows."""
 NEVER = re.compile(
     r"\b(BadConstraints|PartitionConfig|PartitionTimeLimit|MaxMemPerLimit|DependencyNeverSatisfied|InvalidAccount"
-    r"|InvalidQOS|QOSNotAllowed|AccountNotAllowed|(Assoc|QOS)Max\w*PerJob\w*|QOSMin\w*)\b"
+    r"|InvalidQOS|QOSNotAllowed|AccountNotAllowed|(Assoc|QOS)Max\w*Per(Job|Node)\w*|QOSMin\w*)\b"
 )
 """Reasons for which SLURM keeps a job waiting, or does not take it, that no wait will change."""
 

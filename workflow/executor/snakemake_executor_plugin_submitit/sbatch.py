@@ -22,6 +22,7 @@ SECONDS = 300
 TRANSIENT = (
     *("Socket timed out", "Unable to contact slurm controller", "temporarily unable", "Connection refused"),
     *("Resource temporarily unavailable", "Communication connection failure", "Zero Bytes were transmitted"),
+    *("Unexpected message received", "Transport endpoint is not connected"),
 )
 """What sbatch says when it may take the same job a little later; or SLURM has it, and the answer got lost."""
 LIMITS = ("MaxSubmitJob", "GrpSubmitJobs", "MaxJobs", "Job violates accounting/QOS policy")
@@ -87,7 +88,7 @@ def _call(script: Path, environment: dict[str, str]) -> tuple[str, str]:
     except OSError as error:
         raise Refused(f"sbatch: {error.strerror}", later=True) from None
     if done.returncode:
-        raise refusal(done.stderr or done.stdout)
+        raise refusal(done.stderr or done.stdout, done.returncode)
     if (answer := read_answer(done.stdout)) is None:
         raise Refused(f"sbatch printed no job's number but {done.stdout.strip()!r}", later=True, unsure=True)
     return answer
@@ -104,9 +105,12 @@ def read_answer(printed: str) -> tuple[str, str] | None:
     return (found[1], found[2] or "") if found else None
 
 
-def refusal(complaint: str) -> Refused:
-    """Tell a limit that is reached now from one that this job would reach for ever, and both from an outage."""
-    reason = " ".join(complaint.split())[-400:]
-    transient = any(said in reason for said in TRANSIENT)
+def refusal(complaint: str, status: int = 1) -> Refused:
+    """Tell a limit that is reached now from one that this job would reach for ever, and both from an outage.
+
+    An sbatch that was killed (its exit status is negative), or says nothing, may have reached SLURM before.
+    """
+    reason = " ".join(complaint.split())[-400:] or f"sbatch ended with status {status} and said nothing"
+    transient = status < 0 or not complaint.strip() or any(said in reason for said in TRANSIENT)
     too_many = any(said in reason for said in LIMITS) and not NEVER.search(reason)
     return Refused(reason, later=transient, too_many=too_many, unsure=transient)

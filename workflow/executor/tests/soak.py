@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +43,9 @@ FAULTS = {
     "squeue": "[ $throw -lt 30 ] && sleep 2",
 }
 
+WEIGHTS = {"requeue": 4, "preempt": 2, "node_fails": 2, "restart": 1, "kill_head": 1}
+"""How often each happens, among ten."""
+
 
 @dataclass
 class Soak:
@@ -61,8 +65,7 @@ class Soak:
         words = ["--submitit-cluster", "slurm", "--submitit-poll-seconds", "1", "--jobs", "200", "--keep-going"]
         words += ["--submitit-max-array-size", str(max(2, self.jobs // 20))]
         head = Head(self.place, surroundings, *words, "--retries", "2", "--rerun-incomplete", "--quiet", "rules")
-        dice, began = random.Random(self.seed), time.monotonic()
-        faults = [self._requeue, self._preempt, self._node_fails, self._restart, self._kill_head]
+        victims, schedule, began = random.Random(f"victims {self.seed}"), self.schedule(), time.monotonic()
         with (self.place / "said").open("w") as said:
             self.process, heads = head.start(stderr=said), 1
             due = began + 8
@@ -76,10 +79,10 @@ class Soak:
                     self.process, heads = head.start(stderr=said), heads + 1
                 # The last ones are let alone: who is struck again and again never ends.
                 if time.monotonic() > due and len(list(self.place.glob("out/*"))) < 0.75 * self.jobs:
-                    fault = dice.choices(faults, weights=[4, 2, 2, 1, 1])[0]
-                    self.happened.append(fault.__name__.strip("_"))
-                    fault(dice)
-                    due = time.monotonic() + dice.uniform(1, 6)
+                    name, gap = next(schedule)
+                    self.happened.append(name)
+                    getattr(self, f"_{name}")(victims)
+                    due = time.monotonic() + gap
                 self._hurry()
                 time.sleep(0.3)
         return {
@@ -92,6 +95,13 @@ class Soak:
             "sbatch": len((self.place / "bin" / "count-sbatch").read_text().split()),
             "seconds": round(time.monotonic() - began),
         }
+
+    def schedule(self) -> Iterator[tuple[str, float]]:
+        """Yield what goes wrong, and the seconds until the next: of the seed alone. The queue says whom it strikes."""
+        dice = random.Random(self.seed)
+        while True:
+            (name,) = dice.choices(list(WEIGHTS), weights=list(WEIGHTS.values()))
+            yield name, dice.uniform(1, 6)
 
     def _wrappers(self) -> Path:
         folder = self.place / "bin"

@@ -69,7 +69,7 @@ def test_more_gpus_than_there_are_is_one_line_and_none_at_all_is_done_without(pr
 
 
 def test_a_failed_job_shows_the_end_of_its_log(project):
-    head = project("echo the reason of it; exit 7")
+    head = project("printf 'the %s of it' reason; exit 7")  # Snakemake shows the command, too
     status, said = head.run()
     assert status != 0
     assert ": FAILED, exit status" in said and "the reason of it" in said
@@ -204,7 +204,7 @@ def test_a_job_of_another_code_is_not_attached_to(project, kind):
 
 
 def test_debug_runs_here_and_fails_like_any_other(project):
-    head = project("echo said on the terminal; [ {wildcards.k} = 0 ] && touch {output}", jobs=2)
+    head = project("printf 'said on the %s' terminal; [ {wildcards.k} = 0 ] && touch {output}", jobs=2)
     status, said = head.run("--keep-going", "--submitit-cluster", "debug")
     assert status != 0 and "said on the terminal" in said
     assert (head.place / "0.txt").exists() and "debug job" in said and "FAILED, exit status 1" in said

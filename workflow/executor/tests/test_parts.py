@@ -36,6 +36,10 @@ def test_the_last_line_of_what_sbatch_prints_is_read(printed, answer):
     ("said", "later", "too_many", "unsure"),
     [
         ("error: Socket timed out on send/recv operation", True, False, True),
+        ("error: Batch job submission failed: Unexpected message received", True, False, True),
+        ("error: Batch job submission failed: Transport endpoint is not connected", True, False, True),
+        ("", True, False, True),
+        ("error: QOSMaxCpuPerNode error: Job violates accounting/QOS policy", False, False, False),
         ("error: QOSMaxSubmitJobPerUserLimit error: Job violates accounting/QOS policy", True, True, False),
         (
             "error: QOSMaxCpuPerJobLimit error: Job violates accounting/QOS policy (job submit limit)",
@@ -55,6 +59,8 @@ def test_the_last_line_of_what_sbatch_prints_is_read(printed, answer):
 def test_a_limit_reached_now_is_told_from_one_that_the_job_would_always_reach(said, later, too_many, unsure):
     refused = sbatch.refusal(said)
     assert (refused.later, refused.too_many, refused.unsure) == (later, too_many, unsure)
+    killed = sbatch.refusal(said, status=-9)
+    assert killed.later and killed.unsure
 
 
 def test_what_is_refused_for_now_is_tried_later_and_later():

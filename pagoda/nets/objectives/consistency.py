@@ -2,6 +2,9 @@
 
 Source: Jeong & Shin 2020, "Consistency Regularization for Certified Robustness of Smoothed Classifiers" (arXiv
 2006.04062), equation 8.
+
+Checked against jh-jeong/smoothing-consistency (commit a11954a): the same loss and gradients of the weights on the same
+batch and noise, with batch norms and without, to 1e-12 in double precision.
 """
 
 from pagoda.nets.objectives.gaussian import Gaussian

@@ -2,6 +2,10 @@
 
 Sources: Drucker & LeCun 1992, "Improving Generalization Performance Using Double Backpropagation"; as a defence, Ross &
 Doshi-Velez 2018 (arXiv 1711.09404) and Finlay & Oberman 2019 (arXiv 1905.11468), whose half is here.
+
+Checked against cfinlay/tulip (commit 92c83e7, cifar10/train.py, L2), without noise and batch norms: theirs takes finite
+differences along the gradient. Loss and gradients of the weights agree on one batch to 1e-10 with central differences
+over 1e-4 in double precision, and to 1e-4 with its defaults, one-sided ones over 0.01.
 """
 
 import torch

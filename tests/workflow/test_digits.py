@@ -160,13 +160,13 @@ def test_a_changed_value_reruns_what_depends_on_it(project, change, jobs):
 
 def test_the_question_of_the_paper_takes_every_certified_view_with_every_seed(project):
     experiment = copy.deepcopy(TINY)
-    experiment["models"].append({"objective": "bayes", "sigma": 0.25})
+    experiment["models"] += [{"objective": "bayes", "sigma": 0.25}, {"objective": "gaussian", "sigma": 0.5}]
     experiment["certify"]["also"] = [{"model": "standard", "sigma": 0.25}]
     experiment["property"] = {"seeds": [1, 2], "radii": [0.25]}
     write_config(project, experiment)
     found = planned(project, "results/tiny/property.png")
     # Of bayes there is nothing to draw; standard and Gaussian-trained nets get two more trainings each.
-    assert found == {"train": 5, "certify": 6, "gather": 6, "ascend": 12, "align": 6, "property": 1}
+    assert found == {"train": 8, "certify": 9, "gather": 9, "ascend": 18, "align": 9, "property": 1}
 
 
 def test_without_anything_to_certify_there_is_no_certified_accuracy(tmp_path):

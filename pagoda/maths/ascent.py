@@ -164,8 +164,7 @@ def ascend(
 
     def gradient(x: Tensor, i: int) -> Tensor:
         found, slope = SCORES[score](base, x, target, noise.keyed(i))
-        if i < steps:
-            scores.append(found)
+        scores.append(found)
         if i in wanted:
             scaled = unit(slope) * (RMS * math.sqrt(x[0].numel()))
             slopes[i] = scaled.round().clamp(-127, 127).to(torch.int8).cpu()
@@ -179,9 +178,9 @@ def ascend(
 
     end = climb(source, gradient, epsilon=epsilon, step=step, steps=steps, momentum=momentum, watch=keep)
     log_path = torch.stack(scores)
+    gradient(end, steps)
     if not (end.isfinite().all() and log_path.isfinite().all()):
         raise FloatingPointError("p_t is not finite")
-    gradient(end, steps)
     at_frames = (torch.stack([of[done] for done in wanted]) for of in (kept, slopes))
     return Ascended(end, log_path.exp(), *at_frames, wanted)
 

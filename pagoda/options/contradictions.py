@@ -224,10 +224,8 @@ def _property(models: Sequence[Model], train: Any, certify: Any, generality: Any
     if certify.mode == "grid" and (missing := [f"{r:g}" for r in generality.radii if r not in certify.radii]):
         known = ", ".join(f"{radius:g}" for radius in certify.radii)
         yield ("property", "radii"), f"{', '.join(missing)} is none of certify.radii, which grid mode decides: {known}"
-    views = sum(model.objective != "bayes" and bool(model.objective_values.get("sigma")) for model in models) + len(
-        certify.also
-    )
-    if views < 3:
+    trained = [model for model in models if model.objective != "bayes" and model.objective_values.get("sigma")]
+    if (views := len(trained) + len(certify.also)) < 3:
         yield ("property",), f"{views} certified models are too few for a rank correlation: 3 at least (certify.also)"
 
 

@@ -26,21 +26,19 @@ def place_of(example, picture, views=(STANDARD, GAUSSIAN)):
     return None
 
 
-def answered(open_page, example, choose, address="#mode=blind", seed=None):
-    """Go through a test; `choose` gives the key for (number, places). Return the page and all trials."""
-    page = open_page(address)
+def answered(open_page, example, choose):
+    """Go through a test; `choose` gives the key for (ascents seen before, places). Return the page and all trials."""
+    page = open_page("#mode=blind")
     page.fill("#rater", "ann-1")
     page.click("#begin")
-    if seed is not None:
-        page.evaluate(f"show({{seed: {seed}}}, {{keep: true}})")
     trials = []
-    for number in range(TRIALS):
+    for _ in range(TRIALS):
         target = re.search("“\u2068(.*)\u2069”", page.locator(".question").inner_text()).group(1)
         places = [place_of(example, shown(page, f"blind-{side}")) for side in ("left", "right")]
         said = page.evaluate("document.body.innerText") + page.url + page.locator("#blind").evaluate("e => e.outerHTML")
         for name in ("standard", "gaussian", "trained", "data-sheet", "data-drawn", "data-wanted", "sheet"):
             assert name not in said, said
-        key = choose(number, places)
+        key = choose(sum(seen[0] is not None for _, seen, _ in trials), places)
         trials.append((target, places, key))
         page.keyboard.press(key)
     return page, trials

@@ -23,7 +23,10 @@ NEVER = re.compile(
     r"\b(BadConstraints|PartitionConfig|PartitionTimeLimit|MaxMemPerLimit|DependencyNeverSatisfied|InvalidAccount"
     r"|InvalidQOS|QOSNotAllowed|AccountNotAllowed|(Assoc|QOS)Max\w*Per(Job|Node)\w*|QOSMin\w*)\b"
 )
-"""Reasons for which SLURM keeps a job waiting, or does not take it, that no wait will change."""
+"""Reasons for which SLURM keeps a job waiting, or does not take it, that no wait will change.
+
+PartitionNodeLimit is none: it is also said while nodes that a job needs are down.
+"""
 
 
 class Seen(NamedTuple):

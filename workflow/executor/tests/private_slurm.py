@@ -188,7 +188,7 @@ class PrivateSlurm:
             "ProctrackType=proctrack/linuxproc\nTaskPlugin=task/none\nMpiDefault=none\nReturnToService=2\n"
             "SelectType=select/cons_tres\nSelectTypeParameters=CR_Core_Memory\nSlurmdParameters=config_overrides\n"
             "JobAcctGatherType=jobacct_gather/linux\nJobAcctGatherFrequency=1\n"
-            f"{self.gather}AccountingStorageEnforce=associations\nMaxArraySize={self.max_array_size}\n"
+            f"{self.gather}AccountingStorageEnforce=associations,limits,qos\nMaxArraySize={self.max_array_size}\n"
             "SchedulerParameters=sched_interval=1,batch_sched_delay=0,bf_interval=1\n"
             f"AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=localhost\n"
             f"AccountingStoragePort={self.dbd_port}\nAccountingStoragePass={self._socket}\n"

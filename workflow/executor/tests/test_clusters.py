@@ -20,7 +20,7 @@ rule here:
 
 use rule here as there with:
     output: "there-{k}.txt"
-    resources: mem_mb=300, runtime=5, slurm_extra="--clusters=other"
+    resources: mem_mb=300, runtime=5, clusters="other"
 """
 
 

@@ -70,3 +70,37 @@ rule work:
     told = (head.place / "said").read_text()
     assert "HOPELESS: DependencyNeverSatisfied" in told and (head.place / "out.txt").exists(), told
     assert told.count("JobHeldUser") == 1 and (head.place / "started").read_text().split() == ["start"] * 2
+
+
+def test_a_limit_that_is_reached_now_is_waited_for_and_one_reached_for_ever_fails_with_its_name(cluster, project):
+    limits = {
+        "few": ["MaxSubmitJobsPerUser=2"],
+        "narrow": ["MaxTRESPerJob=cpu=1"],
+        "strict": ["MaxTRESPerJob=cpu=1", "Flags=DenyOnLimit"],
+    }
+    for name, limit in limits.items():
+        cluster.run("sacctmgr", "-i", "add", "qos", name, *limit)
+    cluster.run("sacctmgr", "-i", "modify", "user", "root", "set", f"qos+={','.join(limits)}")
+    head = project(
+        """
+rule all:
+    input: expand("few-{k}", k=range(3)), "narrow", "strict"
+
+rule work:
+    output: "few-{k}"
+    resources: mem_mb=300, runtime=5, slurm_qos="few"
+    shell: "echo {wildcards.k} >> tries; touch {output}"
+
+rule wide:
+    output: "{qos}"
+    wildcard_constraints: qos="narrow|strict"
+    threads: 2
+    resources: mem_mb=300, runtime=5, slurm_qos=lambda wildcards: wildcards.qos
+    shell: "touch {output}"
+"""
+    )
+    status, said = head.run("--keep-going", "--cores", "8")
+    assert status != 0 and sorted((head.place / "tries").read_text().split()) == list("012"), said
+    assert "does not take it now" in said and "QOSMaxSubmitJobPerUserLimit" in said
+    assert "HOPELESS: QOSMaxCpuPerJobLimit" in said  # SLURM takes it and would let it wait
+    assert "SLURM did not take it: sbatch: error: QOSMaxCpuPerJobLimit" in said

@@ -13,7 +13,7 @@ from snakemake_executor_plugin_submitit import clusters, sbatch, slurm, tidy
 from snakemake_executor_plugin_submitit.batch import Batch, Member
 from snakemake_executor_plugin_submitit.clusters import Refused
 from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
-from snakemake_executor_plugin_submitit.node import clean_environment
+from snakemake_executor_plugin_submitit.node import Command, clean_environment
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,22 @@ def test_nothing_of_a_surrounding_job_leaks(monkeypatch):
     inside = slurm.scrubbed()
     assert not {"SLURM_ARRAY_TASK_ID", "SQUEUE_PARTITION"} & set(inside) and inside["SLURM_CONF"] == "/etc/slurm.conf"
     assert clean_environment({"SUBMITIT_FOLDER": "x", "SLURM_JOB_ID": "3"}) == {"SLURM_JOB_ID": "3"}
+
+
+def test_a_submission_changes_nothing_in_the_head_and_takes_nothing_of_a_surrounding_job_along(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_JOB_ID", "3")
+    before, seen = dict(os.environ), []
+
+    def run(words, env, **_):
+        seen.append(env)
+        assert dict(os.environ) == before  # a local rule may start just now
+        return subprocess.CompletedProcess(words, 0, "7;other\n", "")
+
+    monkeypatch.setattr(sbatch.subprocess, "run", run)
+    made = sbatch.Sbatch(tmp_path / "sent", 3)
+    command = Command("touch out", "logs", 3)
+    assert made.send("work", {"time": 5}, [command] * 2, 1, slurm.scrubbed()) == (["7_0", "7_1"], "other")
+    assert dict(os.environ) == before and "SLURM_JOB_ID" not in seen[0]
 
 
 def entry(name, job_id, cluster="slurm"):

@@ -27,7 +27,8 @@ def test_resources_become_what_sbatch_takes():
     }
     assert sbatch_options({"cpus_per_task": 8, "mem_mb_per_cpu": 100}, threads=1)["mem-per-cpu"] == "100M"
     assert sbatch_options({"mem_mb": 0}, threads=1)["mem"] == "0M"  # all of the node's
-    assert "nodes" not in sbatch_options({"tasks": 6}, threads=1)
+    assert sbatch_options({"tasks": 6}, threads=1) == {"time": 60, "cpus-per-task": 1, "ntasks": 6}  # on any nodes
+    assert sbatch_options({"clusters": "other"}, threads=1)["clusters"] == "other"
 
 
 def test_what_a_person_has_set_for_all_submissions_holds_outside_of_a_job_where_the_job_says_nothing_else():

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def hand_over() -> None:
     """Run this process's step in a fork of the warm process and exit as it does; return where there is none."""
-    path, words = os.environ.get(VARIABLE, "0"), sys.orig_argv
+    path, words = os.environ.get(VARIABLE, "0"), [word for word in sys.orig_argv if word != "-u"]  # torchrun's
     if path == "0" or words[1:2] != ["-m"] or not words[2].startswith("steps."):
         return
     with socket.socket(socket.AF_UNIX) as line:

@@ -12,12 +12,22 @@ import pytest
 import torch
 
 from pagoda.nets.model import load_model
+from pagoda.run.warm import warm
 from steps import train
 from tests.conftest import ROOT, changed, run_step
 from tests.nets.test_training import small_training, take_steps
 from tests.test_train import config, flags
 
-ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+
+@pytest.fixture(scope="module", autouse=True)
+def served():
+    with warm():
+        yield
+
+
+def one_thread() -> dict[str, str]:
+    """Return the environment of a process with one thread."""
+    return os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def several(processes: int, *words: object) -> subprocess.Popen:
@@ -32,7 +42,7 @@ def several(processes: int, *words: object) -> subprocess.Popen:
         "--",
         *map(str, words),
     ]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=one_thread())
 
 
 def finished(process: subprocess.Popen) -> tuple[int, str]:
@@ -115,7 +125,7 @@ def test_when_one_is_killed_all_end_and_the_same_command_goes_on_in_any_number(s
     status, said = finished(process)
     assert status and said.count("error: a process of this training has ended") == 1 and "defect" not in said, said
     assert not psutil.wait_procs(workers, timeout=30)[1] and not asked.out.exists()
-    again = run_step("train", *flags(asked), env=ONE_THREAD)
+    again = run_step("train", *flags(asked), env=one_thread())
     assert again.returncode == 0 and "goes on from step" in again.stderr
 
 

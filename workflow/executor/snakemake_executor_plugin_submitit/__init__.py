@@ -37,7 +37,7 @@ from snakemake_executor_plugin_submitit.ending import (
 from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
 from snakemake_executor_plugin_submitit.node import Command, exit_file, exit_status
 from snakemake_executor_plugin_submitit.resources import BadResource
-from snakemake_executor_plugin_submitit.waiting import Waiting
+from snakemake_executor_plugin_submitit.waiting import Waiting, one_look_at_a_time
 
 ROOT = Path(".snakemake/submitit")
 
@@ -109,6 +109,7 @@ class Executor(RemoteExecutor):
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
         """Submit every job that is ready; those with the same needs together. A failure is that of its jobs."""
+        one_look_at_a_time(self.workflow.scheduler)
         alike: dict[str, list[Member]] = defaultdict(list)
         for job in jobs:
             self.run_job_pre(job)

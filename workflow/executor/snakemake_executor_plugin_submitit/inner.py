@@ -4,8 +4,8 @@ A rule's own `retries` are the outer Snakemake's, which submits the job anew wit
 inner one is called with ``--retries 0``, but a rule's own number wins over that: it would try again in the same job,
 with the same memory.
 
-It makes no report, so that it need not import what makes them (a third of its start); and its limit of jobs in a second
-is lifted: Snakemake would not end before that second is over.
+It makes no report, so that it need not import what makes them (a third of its start); and there is no limit of jobs in
+a second: Snakemake would not end before that second is over.
 """
 
 import gc
@@ -16,12 +16,14 @@ def main() -> None:
     """Run Snakemake on this process's arguments, with every rule tried once."""
     gc.disable()  # imports leave no garbage: a tenth of their time
     from snakemake import cli, rules
+    from snakemake.scheduling.job_scheduler import JobScheduler
     from snakemake_interface_report_plugins.registry import ReportPluginRegistry
 
     ReportPluginRegistry.collect_plugins = lambda registry: setattr(registry, "plugins", {})
     gc.enable()
     rules.Rule.restart_times = property(lambda rule: 0, lambda rule, times: None)
-    sys.argv[:] = ["snakemake", *sys.argv[3:], "--max-jobs-per-timespan", "1000/0s"]  # without "-m snakemake"
+    JobScheduler.job_rate_limiter = property(lambda scheduler: None, lambda scheduler, limiter: None)
+    sys.argv[:] = ["snakemake", *sys.argv[3:]]  # without "-m snakemake"
     cli.main()
 
 

@@ -1,8 +1,13 @@
-"""What is told of jobs that SLURM keeps waiting: a hold at once, a long wait with SLURM's reason, each once."""
+"""What is told of jobs that SLURM keeps waiting: a hold at once, a long wait with SLURM's reason, each once.
+
+And how often Snakemake looks for jobs that wait for it.
+"""
 
 import re
+import time
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 from snakemake_executor_plugin_submitit.clusters import Seen
 
@@ -41,3 +46,22 @@ def _line(held: bool, reason: str, names: list[str], minutes: float) -> str:
     if held:
         return f"SLURM holds {some}: {reason}. `scontrol release` lets it go, `scancel` ends it."
     return f"{some}: waiting for {minutes:g} minutes now. SLURM's reason: {reason}"
+
+
+def one_look_at_a_time(scheduler: Any) -> None:
+    """Let Snakemake's scheduler plan its next look for jobs to start only when that before is due.
+
+    By itself it plans one, a second later, at each look, and looks at each end of a job too: after a thousand jobs, a
+    thousand times a second.
+    """
+    if "_schedule_reevalutation" in vars(scheduler):  # it does already
+        return
+    plan, due = scheduler._schedule_reevalutation, 0.0
+
+    def plan_one(delay: float) -> None:
+        nonlocal due
+        if (now := time.monotonic()) >= due:
+            due = now + 0.9 * delay  # it must have passed when that look is there
+            plan(delay)
+
+    scheduler._schedule_reevalutation = plan_one

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 from heads import PLUGIN
-from snakemake_executor_plugin_submitit import clusters, sbatch, slurm, tidy
+from snakemake_executor_plugin_submitit import clusters, sbatch, slurm, tidy, waiting
 from snakemake_executor_plugin_submitit.batch import Batch, Member
 from snakemake_executor_plugin_submitit.clusters import Refused
 from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
 from snakemake_executor_plugin_submitit.node import Command, clean_environment
+from snakemake_executor_plugin_submitit.waiting import one_look_at_a_time
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,22 @@ def test_nothing_of_a_surrounding_job_leaks(monkeypatch):
     inside = slurm.scrubbed()
     assert not {"SLURM_ARRAY_TASK_ID", "SQUEUE_PARTITION"} & set(inside) and inside["SLURM_CONF"] == "/etc/slurm.conf"
     assert clean_environment({"SUBMITIT_FOLDER": "x", "SLURM_JOB_ID": "3"}) == {"SLURM_JOB_ID": "3"}
+
+
+def test_snakemake_plans_one_look_for_jobs_at_a_time(monkeypatch):
+    class Scheduler:
+        planned = 0
+
+        def _schedule_reevalutation(self, delay):
+            self.planned += 1
+
+    scheduler, now = Scheduler(), [100.0]
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
+    for after in (0, 0, 0.3, 0.3, 0.4, 0.1, 0.9):  # looks at 0, 0, .3, .6, 1, 1.1 and 2 s; the second one was due at 1
+        now[0] += after
+        one_look_at_a_time(scheduler)
+        scheduler._schedule_reevalutation(1)
+    assert scheduler.planned == 3
 
 
 def test_a_submission_changes_nothing_in_the_head_and_takes_nothing_of_a_surrounding_job_along(monkeypatch, tmp_path):

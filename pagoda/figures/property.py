@@ -85,23 +85,28 @@ def correlations(frame: pd.DataFrame, radii: tuple[float, ...]) -> pd.DataFrame:
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
-    """Return what holds, a sentence a measure and radius; `table` is that of `correlations`."""
+    """Return what holds, a line for all models and one for those of each sigma; `table` is that of `correlations`."""
     said = []
-    for row in table.itertuples():
-        among = f"among {row.n} models" + ("" if row.sigma == "all" else f" of σ = {row.sigma:g}")
-        what = f"{NAMES[row.measure]} and certified accuracy at {row.radius:g}"
-        if isnan(row.rho):
-            said.append(f"{what}, {among}: no rank correlation can be told.")
-            continue
-        if isnan(row.low):
-            verdict = "the order is one and the same" if row.rho > 0 else "the order is reversed"
-            # By chance, n models stand in one of two given orders in 2 / n! of all cases.
-            verdict = verdict if abs(row.rho) == 1 and 2 / factorial(row.n) < 0.05 else "too few to decide"
-            said.append(f"{what}, {among}: {verdict} (rank correlation {row.rho:+.2f}).")
-            continue
-        verdict = "go together" if row.low > 0 else "go against each other" if row.high < 0 else "undecided"
-        said.append(f"{what}, {among}: {verdict} (rank correlation {row.rho:+.2f} [{row.low:+.2f}, {row.high:+.2f}]).")
+    for sigma, rows in table.groupby("sigma", sort=False):
+        decided = [f"{_pair(row)} {verdict}" for row in rows.itertuples() if (verdict := _verdict(row))]
+        among = f"Among {rows.n.max()} models" + ("" if sigma == "all" else f" of σ = {sigma:g}")
+        left = f"{len(rows) - len(decided)} of {len(rows)} pairs of a measure and a radius are undecided"
+        chance = f"were nothing related, {0.05 * len(rows):.1f} of them would seem decided"
+        said.append(f"{among}: {''.join(f'{one}; ' for one in decided)}{left} ({chance}).")
     return said
+
+
+def _pair(row: tuple) -> str:
+    interval = "" if isnan(row.low) else f" [{row.low:+.2f}, {row.high:+.2f}]"
+    return f"{NAMES[row.measure]} and certified accuracy at {row.radius:g} (rank correlation {row.rho:+.2f}{interval})"
+
+
+def _verdict(row: tuple) -> str:
+    """Return what a correlation says, "" where it leaves open whether there is one."""
+    # One and the same order, or its reverse, has no interval: by chance it comes in 2 / n! of all cases.
+    ordered = isnan(row.low) and abs(row.rho) == 1 and 2 / factorial(row.n) < 0.05
+    decided = ordered or row.low > 0 or row.high < 0
+    return ("go together" if row.rho > 0 else "go against each other") if decided else ""
 
 
 def draw_property(frame: pd.DataFrame, table: pd.DataFrame, radii: tuple[float, ...]) -> plt.Figure:

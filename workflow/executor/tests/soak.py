@@ -153,12 +153,17 @@ class Soak:
         self.process.wait()
 
     def _hurry(self) -> None:
-        """Let requeued jobs start, for which SLURM would wait two minutes; not in the second of their requeue."""
-        lines = self.cluster.run("squeue", "-h", "--states=pending", "--array", "-o", "%i|%r").splitlines()
-        waiting = [line.partition("|")[0] for line in lines if line.endswith("|BeginTime")]
-        old = [job for job in waiting if job in getattr(self, "seen", ())]
-        for job in old[:20]:
-            self.cluster.run("scontrol", "update", f"jobid={job}", "StartTime=now+1")
+        """Be the operator: release what SLURM holds, and let requeued jobs start, which it lets wait for two minutes.
+
+        It holds a job whose node went down just as it was sent there. Not in the second of their requeue.
+        """
+        lines = self.cluster.run("squeue", "-h", "--states=all", "--array", "-o", "%i|%T|%r").splitlines()
+        waiting = [line.split("|") for line in lines if "BeginTime" in line or "held" in line]
+        for job, _, reason in [one for one in waiting if one in getattr(self, "seen", ())][:20]:
+            if reason == "BeginTime":
+                self.cluster.run("scontrol", "update", f"jobid={job}", "StartTime=now+1")
+            else:
+                self.cluster.run("scontrol", "release", job)
         self.seen = waiting
 
 

@@ -31,6 +31,7 @@ PAGES = {
     "docs/reruns.md": "Reruns",
     "docs/cluster.md": "On a cluster",
     "docs/cifar10.md": "CIFAR-10, measured",
+    "docs/digits.md": "The digits, measured",
     "docs/fashion.md": "Fashion-MNIST, measured",
     "results/README.md": "Results, by path",
     "CONTRIBUTING.md": "Contributing",

@@ -8,6 +8,7 @@ It makes no report, so that it need not import what makes them (a third of its s
 a second: Snakemake would not end before that second is over.
 """
 
+import contextlib
 import gc
 import sys
 
@@ -16,13 +17,15 @@ def main() -> None:
     """Run Snakemake on this process's arguments, with every rule tried once."""
     gc.disable()  # imports leave no garbage: a tenth of their time
     from snakemake import cli, rules
-    from snakemake.scheduling.job_scheduler import JobScheduler
     from snakemake_interface_report_plugins.registry import ReportPluginRegistry
 
     ReportPluginRegistry.collect_plugins = lambda registry: setattr(registry, "plugins", {})
     gc.enable()
     rules.Rule.restart_times = property(lambda rule: 0, lambda rule, times: None)
-    JobScheduler.job_rate_limiter = property(lambda scheduler: None, lambda scheduler, limiter: None)
+    with contextlib.suppress(ImportError):  # where another Snakemake's scheduler is elsewhere, a job ends a second later
+        from snakemake.scheduling.job_scheduler import JobScheduler
+
+        JobScheduler.job_rate_limiter = property(lambda scheduler: None, lambda scheduler, limiter: None)
     sys.argv[:] = ["snakemake", *sys.argv[3:]]  # without "-m snakemake"
     cli.main()
 

@@ -54,9 +54,9 @@ def one_look_at_a_time(scheduler: Any) -> None:
     By itself it plans one, a second later, at each look, and looks at each end of a job too: after a thousand jobs, a
     thousand times a second.
     """
-    if "_schedule_reevalutation" in vars(scheduler):  # it does already
+    plan, due = getattr(scheduler, "_schedule_reevalutation", None), 0.0
+    if plan is None or "_schedule_reevalutation" in vars(scheduler):  # another Snakemake's, or it does already
         return
-    plan, due = scheduler._schedule_reevalutation, 0.0
 
     def plan_one(delay: float) -> None:
         nonlocal due

@@ -22,7 +22,7 @@ def main() -> None:
     ReportPluginRegistry.collect_plugins = lambda registry: setattr(registry, "plugins", {})
     gc.enable()
     rules.Rule.restart_times = property(lambda rule: 0, lambda rule, times: None)
-    with contextlib.suppress(ImportError):  # where another Snakemake's scheduler is elsewhere, a job ends a second later
+    with contextlib.suppress(ImportError):  # of another Snakemake: then a job ends a second later
         from snakemake.scheduling.job_scheduler import JobScheduler
 
         JobScheduler.job_rate_limiter = property(lambda scheduler: None, lambda scheduler, limiter: None)

@@ -1,6 +1,7 @@
 """Snakemake in a fork of a process that has imported it: a CPU-second less than in a process of its own."""
 
 import atexit
+import contextlib
 import gc
 import json
 import os
@@ -34,9 +35,11 @@ def snakemake(project: Path, *words: str, **environment: str) -> subprocess.Comp
 
 def serve() -> None:
     """Fork for each line of standard input; print how each fork ended."""
-    import pydantic  # noqa: F401
     import snakemake.cli
     import snakemake.report  # noqa: F401
+
+    with contextlib.suppress(ImportError):  # which workflows import, where it is installed
+        import pydantic  # noqa: F401
 
     gc.freeze()
     for line in sys.stdin:

@@ -29,7 +29,7 @@ rule final:
         cluster.wait_for(lambda: "PENDING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"))
         start_requeued_now(cluster)
         status, said = ended(process)
-        assert status != 0 and said.count("Error in rule") == 1 and ": NODE_FAIL" in said, said
+        assert status != 0 and said.count("slurm job ") == said.count(": NODE_FAIL") == 1, said
         assert len((head.place / "attempts").read_text().split()) == 2 and (head.place / "out.txt").exists()
     finally:
         if "n1" not in cluster.processes:
@@ -96,7 +96,7 @@ rule work:
         cluster.daemon("slurmdbd", "slurmdbd", "-D")
     _, said = ended(process)
     assert "OUT_OF_MEMORY" in said and "exceeded memory limit" in said, said
-    assert said.count("Error in rule") == 1 and (head.place / "out.txt").exists()
+    assert said.count("slurm job ") == 1 and (head.place / "out.txt").exists()
 
 
 def test_slurmctld_restarted_under_way_fails_no_job(cluster, project):

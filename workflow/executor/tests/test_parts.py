@@ -177,15 +177,29 @@ def test_old_logs_and_submissions_go_but_for_those_of_jobs_that_may_run(tmp_path
     assert [path.exists() for path in paths] == [False, True, False, True, True]
 
 
-def test_the_snakemake_on_the_node_ends_with_its_job_and_imports_no_reports(tmp_path):
+def on_the_node(place, program):
+    """Run `program`, which calls `inner.main`, as a job does; return the words that it printed."""
+    command = [sys.executable, "-c", program, "-m", "snakemake", "made", "--cores", "1"]
+    done = subprocess.run(
+        command, cwd=place, env=os.environ | {"PYTHONPATH": str(PLUGIN)}, capture_output=True, text=True
+    )
+    assert (place / "made").exists(), done.stderr
+    return done.stdout.split()
+
+
+def test_the_snakemake_on_the_node_ends_with_its_job_and_imports_neither_reports_nor_a_database(tmp_path):
     (tmp_path / "Snakefile").write_text("rule work:\n    output: 'made'\n    shell: 'touch {output}'\n")
     program = (
         "import sys, threading\nfrom snakemake_executor_plugin_submitit import inner\n"
         "try:\n    inner.main()\nexcept SystemExit:\n"
-        "    print(threading.active_count(), 'snakemake.report' in sys.modules)"
+        "    print(threading.active_count(), *{'snakemake.report', 'sqlalchemy', 'pydantic'} & set(sys.modules))"
     )
-    words = [sys.executable, "-c", program, "-m", "snakemake", "made", "--cores", "1"]
-    done = subprocess.run(
-        words, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(PLUGIN)}, capture_output=True, text=True
+    assert on_the_node(tmp_path, program) == ["1"]
+
+
+def test_a_workflow_on_the_node_has_the_real_sqlalchemy(tmp_path):
+    (tmp_path / "Snakefile").write_text(
+        "import sqlalchemy, sqlmodel\nrule work:\n    output: 'made'\n"
+        "    run: open(output[0], 'w').write(sqlalchemy.__version__ + sqlmodel.__version__)\n"
     )
-    assert (tmp_path / "made").exists() and done.stdout.split() == ["1", "False"], done.stderr
+    on_the_node(tmp_path, "from snakemake_executor_plugin_submitit import inner; inner.main()")

@@ -74,7 +74,6 @@ class Executor(RemoteExecutor):
         self.jobs: list[tuple[str, Entry]] = []
         self.missing_since: dict[str, float] = {}
         self.waiting = Waiting(self.settings.pending_warn)
-        self.next_seconds_between_status_checks = self.cluster.poll_seconds
         self.left_behind = self._left_behind()
         self.dying: dict[str, Entry] = {}
         with contextlib.suppress(OSError):
@@ -202,7 +201,6 @@ class Executor(RemoteExecutor):
         """Yield the jobs that may still run; report the others. An outage of SLURM's is no failure of a job."""
         if not self.ready:
             return
-        self.next_seconds_between_status_checks = self.cluster.poll_seconds
         if self.backlog:
             self._wake_sender()
         dying = list(self.dying.values())
@@ -249,6 +247,12 @@ class Executor(RemoteExecutor):
                 said = explain(entry, state, left[name], record, killed)
                 self._forget([entry])
                 self.report_job_error(info, msg=said)
+
+    async def sleep(self) -> None:
+        """Wait for the next look, or for the end of the run."""
+        until = time.monotonic() + (self.cluster.poll_seconds if self.ready else 1)
+        while self.wait and time.monotonic() < until:
+            await asyncio.sleep(0.1)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Cancel what this run submitted and has not seen end, and nothing else."""

@@ -32,7 +32,7 @@ class Batch:
     """Jobs with the same needs, sent together: not `before` a time (monotonic), after `tries` refusals.
 
     Nor while jobs `after` whose end they come are there still: those write the same files. `sent` is the folder of an
-    earlier try that the cluster may have taken.
+    earlier try that the cluster may have taken. `full`: refusals for a limit that no job of ours can have filled.
     """
 
     rule: str
@@ -42,6 +42,7 @@ class Batch:
     tries: int = 0
     before: float = 0
     sent: str = ""
+    full: int = 0
 
     @property
     def name(self) -> str:
@@ -55,12 +56,14 @@ class Batch:
         are in the cluster's queue. Each wait is twice the one before, 300 s at most. After PATIENCE refusals for a
         limit, a submission is given up where no job of ours can be what is too many.
         """
-        if not refused.later or (refused.too_many and not ours and self.tries >= PATIENCE):
+        full = self.full + 1 if refused.too_many and not ours else 0
+        if not refused.later or full > PATIENCE:
             return []
         half = -(-len(self.members) // 2) if refused.too_many else len(self.members)
         before = time.monotonic() + min(wait * 2 ** min(self.tries, 10), 300)
         parts = [part for part in (self.members[:half], self.members[half:]) if part]
-        return [replace(self, members=part, tries=self.tries + 1, before=before, sent=refused.sent) for part in parts]
+        told = {"tries": self.tries + 1, "before": before, "sent": refused.sent, "full": full}
+        return [replace(self, members=part, **told) for part in parts]
 
 
 def members_of(job: JobExecutorInterface) -> list[JobExecutorInterface]:

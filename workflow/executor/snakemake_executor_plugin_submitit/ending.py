@@ -13,15 +13,18 @@ KILLED = re.compile(r"exceeded memory limit|oom[-_]kill|Out Of Memory|cgroup out
 SHOWN = 15
 """Lines of a failed job's log."""
 BEFORE = re.compile(
-    "-- job .*, attempt |Building DAG of jobs|Using shell: |Provided |Rules claiming more threads "
-    r"|Select jobs to execute|Execute \d+ jobs|\[\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}\]$|Shell command: |host: "
+    "-- job .*, attempt |Building DAG of jobs|Using shell: |Provided [a-z ]+: |Rules claiming more threads "
+    r"|Select jobs to execute|Execute \d+ jobs|\[\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}\]$|Shell command: |host: \S+$"
     r"|Assuming unrestricted shared |Finished jobid: |\d+ of \d+ steps |Not cleaning up |Removing output files of "
-    r"|Shutting down, this might |Exiting because a job execution failed|Complete log\(s\)|Elapsed time: "
+    r"|Shutting down, this might |Exiting because a job execution failed|Complete log\(s\)|Elapsed time: [\d:.]+$"
     r"|WorkflowError:$|At least one job did not complete "
 )
 """Beginnings of lines of the Snakemake that runs on the node."""
-BLOCK = re.compile(r"(local)?(rule|checkpoint) \S+:$|Error in (group|rule) ")
-"""Beginnings of its blocks: what is indented below them, and blank lines, belong to them."""
+BLOCKS = {
+    re.compile(r"(local)?(rule|checkpoint) \S+:$"): re.compile(r" {4}[a-z_]+: |\s*$"),
+    re.compile(r"Error in (group|rule) "): re.compile(r" |\s*$"),
+}
+"""Beginnings of its blocks, and of the lines below that belong to them."""
 
 
 def state_of(
@@ -34,6 +37,8 @@ def state_of(
     `accounts`: whether this cluster keeps accounts.
     """
     state = queued.state if queued else record.state if record else ""
+    if not queued and status is not None and state in ALIVE:  # accounting is late, or never heard of its end
+        state = ""
     if status == "TIMEOUT":
         return status, True
     if queued and hopeless(queued):
@@ -113,12 +118,12 @@ def tail(path: Path) -> list[str]:
 
 def program_lines(lines: list[str]) -> list[str]:
     """Return the lines that are not those of the Snakemake that ran the program on the node."""
-    found, inside = [], False
+    found, inside = [], None
     for before, line in zip(["", *lines], lines, strict=False):
-        if BLOCK.match(line):
-            inside = True
-        elif not (inside and (not line.strip() or line.startswith(" "))):
-            inside = False
+        if below := next((below for first, below in BLOCKS.items() if first.match(line)), None):
+            inside = below
+        elif not (inside and inside.match(line)):
+            inside = None
             if line.strip() and not BEFORE.match(line) and not before.startswith("Removing output files of "):
                 found.append(line)
     return found

@@ -76,6 +76,7 @@ class Executor(RemoteExecutor):
         self.waiting = Waiting(self.settings.pending_warn)
         self.left_behind = self._left_behind()
         self.dying: dict[str, Entry] = {}
+        self.not_cancelled: list[Entry] = []
         with contextlib.suppress(OSError):
             self.journal.compact()
         kept = {entry.folder for entry in self.left_behind.values()}
@@ -92,12 +93,12 @@ class Executor(RemoteExecutor):
                 f"an earlier run left jobs behind, and SLURM does not say which still run ({outage}): try again later"
             ) from None
         there = [entry for entry in entries if may_run(states.get(entry.name))]
-        self._forget([entry for entry in entries if entry not in there])
+        self._note("ended", [entry for entry in entries if entry not in there])  # their files may be another head's
         return {output: entry for entry in there for output in entry.outputs}
 
     def get_python_executable(self) -> str:
         """Return what runs "-m snakemake" on the node: see the module `inner`."""
-        return f"{super().get_python_executable()} -m {inner.__name__}"
+        return f"{super().get_python_executable()} -m {inner.NAME}"
 
     def run_job(self, job: JobExecutorInterface) -> None:  # noqa: D102 - Snakemake's
         self.run_jobs([job])
@@ -116,6 +117,8 @@ class Executor(RemoteExecutor):
             if [(entry.key, entry.cancelled) for entry in earlier.values()] == [(key, False)]:
                 (entry,) = earlier.values()
                 self.logger.info(f"job {entry.name} of an earlier run makes {job.name} {job.jobid}: attached.")
+                with contextlib.suppress(OSError):  # that run may have noted it, and not have come to this
+                    self.cluster.begin([entry])
                 self._watch(job, entry)
                 continue
             if earlier:  # in another way: other members of a group, another command
@@ -203,6 +206,9 @@ class Executor(RemoteExecutor):
             return
         if self.backlog:
             self._wake_sender()
+        if again := self.not_cancelled:
+            self.not_cancelled = []
+            await asyncio.to_thread(self._cancel, again)
         dying = list(self.dying.values())
         watched = [info.aux["entry"] for info in active_jobs] + dying
         if not watched:
@@ -258,7 +264,8 @@ class Executor(RemoteExecutor):
         """Cancel what this run submitted and has not seen end, and nothing else."""
         self.stopping = True
         self.sender.submit(self.backlog.clear).result()  # what was on its way has an id when the worker comes to this
-        entries = list(self.submitted.values())  # not `active_jobs`: Snakemake empties that list while it checks
+        # Not `active_jobs`: Snakemake empties that list while it checks.
+        entries = [*self.submitted.values(), *self.not_cancelled]
         self._cancel(entries)
         self._remove(entries)
 
@@ -267,10 +274,12 @@ class Executor(RemoteExecutor):
         try:
             self.cluster.cancel(entries)
         except Outage as outage:
+            self.not_cancelled += entries
             self.logger.warning(f"could not cancel all that was submitted: {outage}")
 
     def shutdown(self) -> None:
-        """Stop watching; write the efficiency table where one is asked for."""
+        """Stop submitting and watching; write the efficiency table where one is asked for."""
+        self.stopping = True
         super().shutdown()
         if self.settings.efficiency and self.jobs:
             try:

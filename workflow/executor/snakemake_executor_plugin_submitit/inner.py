@@ -2,7 +2,7 @@
 
 A rule's own `retries` are the outer Snakemake's, which submits the job anew with the resources of the next attempt. The
 inner one is called with ``--retries 0``, but a rule's own number wins over that: it would try again in the same job,
-with the same memory.
+with the same memory. So would those that it starts itself, for a `run:` in a group: they are called like this one.
 
 It makes no report and keeps no record of what was done, so it imports neither what makes reports nor SQLAlchemy: two
 thirds of its start. There is no limit of jobs in a second: Snakemake would not end before that second is over.
@@ -15,6 +15,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
+NAME = "snakemake_executor_plugin_submitit.inner"
 NEWEST = (9, 27)
 """The newest Snakemake of which it is known that `Record` serves it."""
 
@@ -57,11 +58,13 @@ def main() -> None:
     gc.disable()  # imports leave no garbage: a tenth of their time
     import_without_sql()
     from snakemake import cli, rules
+    from snakemake.executors import local
     from snakemake_interface_report_plugins.registry import ReportPluginRegistry
 
     ReportPluginRegistry.collect_plugins = lambda registry: setattr(registry, "plugins", {})
     gc.enable()
     rules.Rule.restart_times = property(lambda rule: 0, lambda rule, times: None)
+    local.Executor.get_python_executable = lambda executor: f"{sys.executable} -m {NAME}"
     with contextlib.suppress(ImportError):  # of another Snakemake: then a job ends a second later
         from snakemake.scheduling.job_scheduler import JobScheduler
 

@@ -95,15 +95,19 @@ class Local(Cluster):
 
     def cancel(self, entries: Sequence[Entry]) -> None:
         """End jobs and all that they started: TERM, then KILL for what is left."""
-        processes = [psutil.Process(int(entry.job_id)) for entry in entries if _runs(entry.job_id, entry.folder)]
-        for process in processes:
-            with contextlib.suppress(psutil.Error):
-                process.terminate()
+        processes = []
+        for entry in entries:
+            with contextlib.suppress(psutil.Error):  # it may end at any time
+                if _runs(entry.job_id, entry.folder):
+                    processes.append(psutil.Process(int(entry.job_id)))
+                    processes[-1].terminate()
         _, left = psutil.wait_procs(processes, timeout=GRACE + 5)
         for process in left:
             with contextlib.suppress(psutil.Error):
-                for one in [*process.children(recursive=True), process]:
-                    one.kill()
+                left += process.children(recursive=True)
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 class Debug(Cluster):

@@ -62,17 +62,22 @@ def sbatch_options(
         "time": _whole(resources, "runtime", least=1, default=DEFAULT_RUNTIME),
         "cpus-per-task": _whole(resources, "cpus_per_task", least=1, default=threads),
     }
-    if resources.get("mem_mb_per_cpu"):
+    if resources.get("mem_mb_per_cpu") is not None:
         found["mem-per-cpu"] = f"{_whole(resources, 'mem_mb_per_cpu', least=1)}M"
     elif resources.get("mem_mb") is not None:
         found["mem"] = f"{_whole(resources, 'mem_mb', least=0)}M"
-    found |= {option: _whole(resources, name, least=1) for name, option in NUMBERS.items() if resources.get(name)}
-    found |= {option: str(resources[name]) for name, option in WORDS.items() if resources.get(name)}
+    numbers = {name: option for name, option in NUMBERS.items() if resources.get(name) is not None}
+    found |= {option: _whole(resources, name, least=1) for name, option in numbers.items()}
+    for name, option in WORDS.items():
+        if (value := resources.get(name)) and found.setdefault(option, str(value)) != str(value):
+            raise BadResource(f"{name}={value} beside another resource that says {found[option]}: give one of them")
     found |= _gpus(resources)
     extra = _extra(str(resources.get("slurm_extra") or ""))
     for name in extra:
         if name in found:
             raise BadResource(f"slurm_extra: --{name} beside the resource that says {found[name]}: give one of them")
+    if beside := [f"--{name}" for name in extra if name.startswith("mem-per-") and {"mem", "mem-per-cpu"} & set(found)]:
+        raise BadResource(f"slurm_extra: {beside[0]} beside mem_mb or mem_mb_per_cpu: give one of them")
     if found.get("gpus-per-node") and (beside := {"gpus", "gpus-per-task", "gres"} & set(extra)):
         raise BadResource(f"slurm_extra: --{beside.pop()} beside gpu={resources['gpu']}: ask for GPUs by one of them")
     return dict(habits) | found | extra

@@ -61,7 +61,10 @@ class Sbatch(submitit.SlurmExecutor):
             self.parameters["map_count"] = len(commands)
         script = self.folder / SCRIPT
         command = shlex.join(["-u", "-c", START, str(self.folder)])
-        script.write_text(self._make_submission_file_text(f"{self.python} {command}", ""), encoding="utf-8")
+        lines = self._make_submission_file_text(f"{self.python} {command}", "").splitlines(keepends=True)
+        if "signal" not in options:  # submitit's own would reach the steps, too
+            lines = [line for line in lines if not line.startswith("#SBATCH --signal=")]
+        script.write_text("".join(lines), encoding="utf-8")
         job_id, cluster = _call(script, environment)
         return ids_of(job_id, len(commands)), cluster
 

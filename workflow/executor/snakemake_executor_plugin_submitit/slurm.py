@@ -1,5 +1,6 @@
 """SLURM: one array a submission, one squeue and one sacct for all jobs of a cluster. Parsing is apart from asking."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -13,7 +14,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from snakemake_executor_plugin_submitit.clusters import Cluster, ExecutorSettings, Outage, Record, Refused, Seen, Taken
+from snakemake_executor_plugin_submitit.clusters import (
+    ALIVE,
+    Cluster,
+    ExecutorSettings,
+    Outage,
+    Record,
+    Refused,
+    Seen,
+    Taken,
+)
 from snakemake_executor_plugin_submitit.journal import Entry, name_of
 from snakemake_executor_plugin_submitit.node import Command
 from snakemake_executor_plugin_submitit.resources import sbatch_options
@@ -53,16 +63,11 @@ class Slurm(Cluster):
 
     def largest(self, needs: Mapping[str, Any]) -> int:
         """Return the smaller of our own bound and the clusters' MaxArraySize."""
-        return max(1, min(self.settings.max_array_size, *map(self._largest, needs.get("clusters", "").split(","))))
-
-    @cache  # noqa: B019 - there is one Slurm a run
-    def _largest(self, where: str) -> int:
-        try:
-            said = ask("scontrol", *_on(where), "show", "config")
-        except Outage:
-            said = ""
-        theirs = re.search(r"^MaxArraySize\s*=\s*(\d+)", said, re.MULTILINE)
-        return int(theirs[1]) if theirs else self.settings.max_array_size
+        sizes = [self.settings.max_array_size]
+        for where in needs.get("clusters", "").split(","):
+            with contextlib.suppress(Outage):
+                sizes += max_array_size(where)
+        return max(1, min(sizes))
 
     def submit(self, name: str, needs: dict[str, Any], commands: Sequence[Command], sent: str = "") -> list[Taken]:
         """Submit commands as one array, all or none; SLURM itself keeps account of what each was given."""
@@ -96,27 +101,31 @@ class Slurm(Cluster):
     def _find(self, sent: Path, name: str, where: str, tasks: int) -> list[Taken]:
         """Return the jobs that SLURM took though sbatch did not say so. Raises Refused where SLURM does not say.
 
+        None where one of them has ended: they wait a minute for their pickles, and it had none.
+
         They show the script of their submission; where a site's wrapper sends another, the youngest of that name counts
         that was sent from here since, and is not known yet.
         """
         script = sent / SCRIPT
         since = datetime.fromtimestamp(script.stat().st_mtime - 60).isoformat()  # clocks differ
         found: list[tuple[bool, str, str, str]] = []
+        over: set[tuple[str, str]] = set()
         try:
             for cluster in where.split(","):
-                said = ask("squeue", *_on(cluster), *_MINE, "--format=%F|%V|%j|%Z|%o")
-                for job_id, at, called, place, shown in (
-                    row.split("|") for row in said.split("\n") if row.count("|") == 4
+                said = ask("squeue", *_on(cluster), *_MINE, "--format=%F|%T|%V|%j|%Z|%o")
+                for job_id, state, at, called, place, shown in (
+                    row.split("|") for row in said.split("\n") if row.count("|") == 5
                 ):
                     ours = shown.strip() == str(script)
                     alike = (called, place) == (name, str(Path.cwd())) and at > since and Path(shown).name != SCRIPT
                     if ours or (alike and (job_id, cluster) not in self.known):
                         found.append((ours, at, job_id, cluster))
+                        over |= set() if state in ALIVE else {(job_id, cluster)}
         except Outage as outage:
             raise Refused(f"SLURM may have them, and does not say: {outage}", later=True, sent=str(sent)) from None
-        if not found:
+        *_, job_id, cluster = max(found, default=("", ""))
+        if not found or (job_id, cluster) in over:
             return []
-        *_, job_id, cluster = max(found)
         return self._taken(sent, ids_of(job_id, tasks), cluster)
 
     def _taken(self, folder: Path, ids: list[str], where: str) -> list[Taken]:
@@ -189,11 +198,20 @@ def scrubbed() -> dict[str, str]:
 def ask(*words: str, seconds: float = 30) -> str:
     """Return what a SLURM command prints. Raises Outage where it fails or does not answer."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=True, env=scrubbed())
+        done = subprocess.run(
+            words, capture_output=True, text=True, errors="replace", timeout=seconds, check=True, env=scrubbed()
+        )
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or error
         raise Outage(f"{words[0]}: {str(said).strip()}") from None
     return done.stdout
+
+
+@cache  # an outage is not kept
+def max_array_size(where: str) -> list[int]:
+    """Return the MaxArraySize of a cluster, or nothing where it has none. Raises Outage."""
+    said = re.search(r"^MaxArraySize\s*=\s*(\d+)", ask("scontrol", *_on(where), "show", "config"), re.MULTILINE)
+    return [int(said[1])] if said else []
 
 
 def parse_squeue(text: str, where: str = "") -> dict[str, Seen]:

@@ -60,6 +60,7 @@ def one_look_at_a_time(scheduler: Any) -> None:
 
     def plan_one(delay: float) -> None:
         nonlocal due
+        delay = min(delay, 1)  # of a limit of jobs an hour, some end within it
         if (now := time.monotonic()) >= due:
             due = now + 0.9 * delay  # it must have passed when that look is there
             plan(delay)

@@ -80,6 +80,7 @@ def test_efficiency_is_what_was_used_of_what_was_asked_for(tmp_path):
         (None, None, "PREEMPTED", ("PREEMPTED", False)),
         (None, None, None, ("LOST (SLURM no longer knows it)", False)),
         ("3", None, None, ("FAILED", False)),
+        ("3", None, "RUNNING", ("FAILED", False)),  # slurmdbd was away when it ended
         (None, "COMPLETED", None, ("COMPLETED, but the file that says so is not to be seen from here", False)),
         (None, "PENDING: BadConstraints", None, ("HOPELESS: BadConstraints", False)),
         (None, "PENDING: InvalidAccount", None, ("HOPELESS: InvalidAccount", False)),
@@ -130,7 +131,8 @@ Execute 1 jobs...
 localrule work:
     output: out.txt
     jobid: 0
-
+  an indented line
+Provided key is invalid
 Traceback (most recent call last):
   File "work.py", line 1, in <module>
 ValueError: the reason
@@ -155,6 +157,8 @@ def test_the_programs_last_lines_are_shown_without_those_of_the_snakemake_around
     said = explain(Entry("slurm", "key", "7", str(tmp_path), str(tmp_path)), "FAILED", "1", None).splitlines()
     assert said[1] == f"log: {tmp_path / '7.10.log'}"
     assert said[2:] == [
+        "      an indented line",
+        "    Provided key is invalid",
         "    Traceback (most recent call last):",
         '      File "work.py", line 1, in <module>',
         "    ValueError: the reason",

@@ -162,15 +162,37 @@ def test_a_job_at_its_time_limit_saves_and_goes_on_as_often_as_it_may(project):
     assert len(list(head.place.glob(".snakemake/submitit/logs/work/k=1/*.log"))) == 2
 
 
-def test_a_rules_own_retries_are_new_jobs_with_more_memory(project):
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_rules_own_retries_are_new_jobs_with_more_memory(project, grouped):
     head = project("echo {resources.mem_mb} >> tried; [ $(wc -l < tried) = 3 ] && touch {output}")
     rule = head.place / "Snakefile"
     more = "resources: mem_mb=lambda wildcards, attempt: 100 * attempt, "
-    rule.write_text(rule.read_text().replace("resources: ", more).replace("    shell:", "    retries: 2\n    shell:"))
+    text = rule.read_text().replace("resources: ", more).replace("    shell:", "    retries: 2\n    shell:")
+    # In a group, a `run:` has a Snakemake of its own.
+    if grouped:
+        text = text.replace("    shell: ", "    group: 'one'\n    run: shell(").strip() + ")\n"
+    rule.write_text(text)
     status, said = head.run()
     assert status == 0, said
     assert (head.place / "tried").read_text().split() == ["100", "200", "300"]
-    assert len(list(head.place.glob(".snakemake/submitit/logs/work/k=0/*.log"))) == 3
+    assert len(list(head.place.glob(".snakemake/submitit/logs/*/*/*.log"))) == 3
+
+
+def test_two_heads_for_different_files_leave_each_others_jobs_alone(project):
+    head = project("touch started-{wildcards.k}; until [ -e go ]; do sleep .1; done; touch {output}", jobs=2)
+    first = head.start("0.txt")
+    started(head.place)
+    first.send_signal(signal.SIGSTOP)
+    (head.place / "go").touch()
+    exits = head.place / ".snakemake" / "submitit" / "jobs"
+    until = time.monotonic() + 60
+    while not list(exits.glob("*/*.exit")) and time.monotonic() < until:
+        time.sleep(0.1)
+    status, said = head.run("1.txt")  # the first one's job has ended, which that does not know yet
+    first.send_signal(signal.SIGCONT)
+    assert status == 0, said
+    status, said = ended(first)
+    assert status == 0, said
 
 
 @pytest.mark.parametrize("kind", ["run", "script"])

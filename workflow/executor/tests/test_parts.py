@@ -75,8 +75,11 @@ def test_what_is_refused_for_now_is_tried_later_and_later():
     limit = Refused("job submit limit", too_many=True)
     assert [len(part.members) for part in batch.again(limit, wait=10, ours=False)] == [3, 2]
     # As long as our own jobs fill the limit, there is hope; else not for ever: sbatch says the same of a job too large.
-    assert replace(batch, tries=90).again(limit, wait=10, ours=True)
-    assert not replace(batch, tries=90).again(limit, wait=10, ours=False)
+    for ours, times in ((False, 12), (True, 90)):
+        tried = replace(batch, tries=90, members=batch.members[:1])  # refused before, but not for that
+        while tried.tries < 90 + times:
+            (tried,) = tried.again(limit, wait=10, ours=ours)
+        assert bool(tried.again(limit, wait=10, ours=ours)) is ours
 
 
 def test_a_preempted_job_is_not_over_and_an_outage_is_said(monkeypatch, tmp_path):
@@ -124,7 +127,31 @@ def test_a_submission_changes_nothing_in_the_head_and_takes_nothing_of_a_surroun
     made = sbatch.Sbatch(tmp_path / "sent", 3)
     command = Command("touch out", "logs", 3)
     assert made.send("work", {"time": 5}, [command] * 2, 1, slurm.scrubbed()) == (["7_0", "7_1"], "other")
+    assert "--signal" not in (tmp_path / "sent" / sbatch.SCRIPT).read_text()  # srun's steps would get submitit's own
     assert dict(os.environ) == before and "SLURM_JOB_ID" not in seen[0]
+
+
+@pytest.mark.parametrize(("states", "found"), [(["PENDING", "RUNNING"], ["7_0", "7_1"]), (["PENDING", "FAILED"], [])])
+def test_of_jobs_whose_answer_got_lost_those_count_that_may_still_run(states, found, monkeypatch, tmp_path):
+    (tmp_path / sbatch.SCRIPT).touch()
+    for program in ("srun", "sbatch", "squeue", "scancel"):
+        (tmp_path / program).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    lines = [f"7|{state}|2026-11-25T20:00:00|work|/|{tmp_path / sbatch.SCRIPT}\n" for state in states]
+    monkeypatch.setattr(slurm, "ask", lambda *words: "".join(lines))
+    here = slurm.Slurm(tmp_path, clusters.ExecutorSettings())
+    assert [taken.job_id for taken in here._find(tmp_path, "work", "", 2)] == found
+
+
+def test_an_outage_does_not_hide_the_clusters_longest_array_for_ever(monkeypatch):
+    def away(*words):
+        raise clusters.Outage("away")
+
+    monkeypatch.setattr(slurm, "ask", away)
+    with pytest.raises(clusters.Outage):
+        slurm.max_array_size("a cluster")
+    monkeypatch.setattr(slurm, "ask", lambda *words: "MaxArraySize            = 201\n")
+    assert slurm.max_array_size("a cluster") == [201]
 
 
 def entry(name, job_id, cluster="slurm"):
@@ -179,11 +206,11 @@ def test_old_logs_and_submissions_go_but_for_those_of_jobs_that_may_run(tmp_path
 
 def on_the_node(place, program):
     """Run `program`, which calls `inner.main`, as a job does; return the words that it printed."""
-    command = [sys.executable, "-c", program, "-m", "snakemake", "made", "--cores", "1"]
+    command = [sys.executable, "-c", program, "-m", "snakemake", "made", "--cores", "1", "--mode", "remote"]
     done = subprocess.run(
         command, cwd=place, env=os.environ | {"PYTHONPATH": str(PLUGIN)}, capture_output=True, text=True
     )
-    assert (place / "made").exists(), done.stderr
+    assert (place / "made").exists() and not done.returncode, done.stderr
     return done.stdout.split()
 
 
@@ -191,13 +218,14 @@ def test_the_snakemake_on_the_node_ends_with_its_job_and_imports_neither_reports
     (tmp_path / "Snakefile").write_text("rule work:\n    output: 'made'\n    shell: 'touch {output}'\n")
     program = (
         "import sys, threading\nfrom snakemake_executor_plugin_submitit import inner\n"
-        "try:\n    inner.main()\nexcept SystemExit:\n"
-        "    print(threading.active_count(), *{'snakemake.report', 'sqlalchemy', 'pydantic'} & set(sys.modules))"
+        "try:\n    inner.main()\nexcept SystemExit as end:\n"
+        "    print(end, threading.active_count(), *{'snakemake.report', 'sqlalchemy', 'pydantic'} & set(sys.modules))"
     )
-    assert on_the_node(tmp_path, program) == ["1"]
+    assert on_the_node(tmp_path, program) == ["0", "1"]
 
 
 def test_a_workflow_on_the_node_has_the_real_sqlalchemy(tmp_path):
+    pytest.importorskip("sqlmodel")  # the oldest Snakemake does without
     (tmp_path / "Snakefile").write_text(
         "import sqlalchemy, sqlmodel\nrule work:\n    output: 'made'\n"
         "    run: open(output[0], 'w').write(sqlalchemy.__version__ + sqlmodel.__version__)\n"

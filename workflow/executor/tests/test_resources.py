@@ -73,6 +73,10 @@ def test_further_options_go_by_their_long_names(extra, found):
         ({"slurm_extra": "-a 1-3"}, "--array is set by this executor"),
         ({"slurm_partion": "long"}, "slurm_partion=long: unknown; is slurm_partition meant?"),
         ({"tasks": -1}, "tasks=-1: must be a whole number, at least 1"),
+        ({"nodes": 0}, "nodes=0: must be a whole number, at least 1"),
+        ({"mem_mb_per_cpu": 0}, "mem_mb_per_cpu=0: must be a whole number, at least 1"),
+        ({"slurm_qos": "a", "qos": "b"}, "qos=b beside another resource that says a"),
+        ({"slurm_extra": "--mem-per-gpu=2G", "mem_mb": 1}, "--mem-per-gpu beside mem_mb"),
         ({"slurm_extra": "--comment=it's"}, "No closing quotation"),
     ],
 )

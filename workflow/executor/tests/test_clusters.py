@@ -46,13 +46,15 @@ def test_jobs_of_two_clusters_are_attached_to_ended_and_cancelled_where_they_are
     first.wait()
     head.unlock()
     with (head.place / "said").open("w") as file:
-        second = head.start("--rerun-incomplete", stderr=file)
+        second = head.start("--rerun-incomplete", "--submitit-efficiency", "used.csv", stderr=file)
     cluster.wait_for(lambda: (head.place / "said").read_text().count("of an earlier run makes") == 4)
     (head.place / "go").touch()
     assert ended(second)[0] == 0, (head.place / "said").read_text()
     assert running(1)  # each once
     for where, name in (("here", "private"), ("there", "other")):
         assert [(head.place / f"{where}-{k}.txt").read_text() for k in range(2)] == [f"{name}\n"] * 2
+    used = [line.split(",")[:4] for line in (head.place / "used.csv").read_text().splitlines()[1:]]
+    assert used == [["here", "2", "0", "2"], ["there", "2", "0", "2"]]  # rule, jobs, failed, accounted
     (head.place / "go").unlink()
     third = head.start("--forceall", stderr=subprocess.DEVNULL)
     cluster.wait_for(lambda: running(2), 90)

@@ -55,7 +55,7 @@ rule work:
     shell: "scontrol show job $SLURM_JOB_ID > {output:q}; env >> {output:q}"
 """
     )
-    status, said = head.run("it's a b \"out.txt")
+    status, said = head.run("it's a b \"out.txt", SBATCH_PARTITION="urgent")
     assert status == 0, said
     facts = (head.place / "it's a b \"out.txt").read_text()
     for fact in (
@@ -64,6 +64,7 @@ rule work:
         "NumCPUs=2",
         "gpu:1",
         "Comment=hello",
+        "Partition=urgent",
         "JobName=work:k=a_b\n",
     ):
         assert fact in facts

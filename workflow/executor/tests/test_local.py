@@ -68,9 +68,16 @@ def test_more_gpus_than_there_are_is_one_line_and_none_at_all_is_done_without(pr
     assert head.run(CUDA_VISIBLE_DEVICES="")[0] == 0
 
 
-def test_a_failed_job_shows_the_end_of_its_log(project):
+def test_a_failed_job_shows_the_end_of_its_log_and_what_is_old_goes(project):
     head = project("printf 'the %s of it' reason; exit 7")  # Snakemake shows the command, too
+    old = head.place / ".snakemake" / "submitit" / "logs" / "work" / "k=9" / "1.0.log"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    os.utime(old, (0, 0))
+    journal = head.place / ".snakemake" / "submitit" / "journal.jsonl"
+    journal.write_text("torn\n" * 1000)
     status, said = head.run()
+    assert not old.exists() and len(journal.read_text().splitlines()) == 2  # submitted, ended
     assert status != 0
     assert ": FAILED, exit status" in said and "the reason of it" in said
     assert "log: " in said and "logs/work/k=0/" in said

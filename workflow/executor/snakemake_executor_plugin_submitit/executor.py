@@ -206,11 +206,8 @@ class Executor(RemoteExecutor):
             return
         if self.backlog:
             self._wake_sender()
-        if again := self.not_cancelled:
-            self.not_cancelled = []
-            await asyncio.to_thread(self._cancel, again)
         dying = list(self.dying.values())
-        watched = [info.aux["entry"] for info in active_jobs] + dying
+        watched = [info.aux["entry"] for info in active_jobs] + dying + self.not_cancelled
         if not watched:
             return
         try:
@@ -220,6 +217,9 @@ class Executor(RemoteExecutor):
             for info in active_jobs:
                 yield info
             return
+        again, self.not_cancelled = [entry for entry in self.not_cancelled if may_run(states.get(entry.name))], []
+        if again:
+            await asyncio.to_thread(self._cancel, again)
         for entry in dying:
             if not may_run(states.get(entry.name)):
                 self.dying.pop(entry.name)

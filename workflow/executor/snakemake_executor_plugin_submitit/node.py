@@ -66,6 +66,8 @@ class Command:
         environment = submitit.JobEnvironment()
         job_id = environment.job_id
         left = exit_file(environment.paths.folder, job_id)
+        if exit_status(left.parent, job_id) == "0":
+            return  # SLURM missed its end, and requeued it: as slurmctld does after a restart
         for stale in (left, environment.paths.result_pickle):
             stale.unlink(missing_ok=True)
         folder = Path(self.log)

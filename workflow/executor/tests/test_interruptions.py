@@ -1,5 +1,6 @@
 """What a cluster does to jobs and to itself: preemption, time limits, nodes and daemons that fail."""
 
+import signal
 import time
 
 from heads import ended, start_requeued_now
@@ -36,6 +37,29 @@ rule final:
             cluster.daemon("n1", "slurmd", "-D", "-N", "n1")
         for node in ("n1", "n2"):
             cluster.run("scontrol", "update", f"nodename={node}", "state=resume")
+
+
+def test_a_job_that_has_ended_well_and_is_requeued_does_not_run_again(cluster, project):
+    head = project(
+        """
+rule work:
+    output: "out.txt"
+    resources: mem_mb=300, runtime=5
+    shell: "echo start >> attempts; until [ -e go ]; do sleep .2; done; touch {output}"
+"""
+    )
+    process = head.start()
+    cluster.wait_for((head.place / "attempts").exists)
+    process.send_signal(signal.SIGSTOP)  # it does not see the end in time
+    (head.place / "go").touch()
+    job = cluster.run("squeue", "-h", "--name=work", "-o", "%i").strip()
+    cluster.wait_for(lambda: "COMPLETED" in cluster.run("squeue", "-h", "--states=all", f"--jobs={job}", "-o", "%T"))
+    cluster.run("scontrol", "requeue", job)
+    start_requeued_now(cluster)
+    process.send_signal(signal.SIGCONT)
+    status, said = ended(process)
+    assert status == 0, said
+    assert (head.place / "attempts").read_text().split() == ["start"]
 
 
 def test_a_preempted_job_runs_again_as_one_job(cluster, project):

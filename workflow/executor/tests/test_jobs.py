@@ -120,6 +120,25 @@ rule work:
     cluster.wait_for(lambda: not cluster.run("squeue", "-h", "--name=work", "-o", "%T"))
 
 
+def test_a_cancel_that_slurm_did_not_hear_is_repeated(cluster, project, tmp_path):
+    rule = """
+rule work:
+    output: "out.txt"
+    resources: mem_mb=300, runtime=5
+    shell: "until [ -e %s ]; do sleep .2; done; touch {output}"
+"""
+    head = project(rule % "never")
+    first = head.start("out.txt", **DEAF)
+    cluster.wait_for(lambda: "RUNNING" in cluster.run("squeue", "-h", "--name=work", "-o", "%T"))
+    first.kill()
+    first.wait()
+    head.unlock()
+    (head.place / "Snakefile").write_text(rule % "Snakefile")  # another command, so the first one's job has to go
+    fails = write_program(tmp_path / "bin" / "scancel", "[ -e $0.called ] || { touch $0.called; exit 1; }")
+    status, said = head.run("--rerun-incomplete", PATH=f"{fails.parent}:{cluster.environment['PATH']}")
+    assert status == 0 and said.count("could not cancel") == 1, said
+
+
 def test_a_failed_job_says_why_and_harms_no_other(cluster, project):
     rule = """
 rule {0}:

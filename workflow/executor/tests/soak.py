@@ -17,6 +17,7 @@ from pathlib import Path
 
 from heads import Head
 from private_slurm import PrivateSlurm, why_not
+from snakemake_executor_plugin_submitit.waiting import HELD
 
 RULES = """
 rule all:
@@ -155,10 +156,10 @@ class Soak:
     def _hurry(self) -> None:
         """Be the operator: release what SLURM holds, and let requeued jobs start, which it lets wait for two minutes.
 
-        It holds a job whose node went down just as it was sent there. Not in the second of their requeue.
+        It holds a job whose node went down as it was sent there, or five times. Not in the second of their requeue.
         """
         lines = self.cluster.run("squeue", "-h", "--states=all", "--array", "-o", "%i|%T|%r").splitlines()
-        waiting = [line.split("|") for line in lines if "BeginTime" in line or "held" in line]
+        waiting = [line.split("|") for line in lines if "BeginTime" in line or HELD.search(line)]
         for job, _, reason in [one for one in waiting if one in getattr(self, "seen", ())][:20]:
             if reason == "BeginTime":
                 self.cluster.run("scontrol", "update", f"jobid={job}", "StartTime=now+1")

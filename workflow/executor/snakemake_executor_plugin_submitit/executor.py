@@ -22,16 +22,9 @@ from snakemake_executor_plugin_submitit import efficiency, inner, tidy
 from snakemake_executor_plugin_submitit.batch import Batch, Member, faults_of, members_of, place_of, way_of
 from snakemake_executor_plugin_submitit.choice import chosen
 from snakemake_executor_plugin_submitit.clusters import ExecutorSettings, Outage, Refused
-from snakemake_executor_plugin_submitit.ending import (
-    explain,
-    hopeless,
-    killed_for_memory,
-    may_run,
-    outputs_of,
-    state_of,
-)
+from snakemake_executor_plugin_submitit.ending import explain, hopeless, killed_for_memory, may_run, state_of
 from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
-from snakemake_executor_plugin_submitit.node import Command, exit_file, exit_status
+from snakemake_executor_plugin_submitit.node import Command, exit_status
 from snakemake_executor_plugin_submitit.resources import BadResource
 from snakemake_executor_plugin_submitit.waiting import Waiting, one_look_at_a_time
 
@@ -267,7 +260,7 @@ class Executor(RemoteExecutor):
         # Not `active_jobs`: Snakemake empties that list while it checks.
         entries = [*self.submitted.values(), *self.not_cancelled]
         self._cancel(entries)
-        self._remove(entries)
+        tidy.remove_files(entries)
 
     def _cancel(self, entries: list[Entry]) -> None:
         self._note("cancelled", entries)
@@ -298,12 +291,4 @@ class Executor(RemoteExecutor):
             self.submitted.pop(entry.name, None)
             self.missing_since.pop(entry.name, None)
         self._note("ended", entries)
-        self._remove(entries)
-
-    def _remove(self, entries: list[Entry]) -> None:
-        """Remove what submitit left of jobs."""
-        for entry in entries:
-            with contextlib.suppress(OSError):
-                pickles = Path(entry.folder).glob(f"{entry.job_id}_*.pkl")
-                for path in [*pickles, *outputs_of(entry), exit_file(entry.folder, entry.job_id)]:
-                    path.unlink(missing_ok=True)
+        tidy.remove_files(entries)

@@ -1,11 +1,24 @@
-"""What grows with every run, and goes when it is old: logs, and what was submitted."""
+"""What grows with every run, and goes: what was submitted, when it has ended; logs, when they are old."""
 
 import contextlib
 import os
 import shutil
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
+
+from snakemake_executor_plugin_submitit.ending import outputs_of
+from snakemake_executor_plugin_submitit.journal import Entry
+from snakemake_executor_plugin_submitit.node import exit_file
+
+
+def remove_files(entries: Sequence[Entry]) -> None:
+    """Remove what submitit left of jobs that have ended."""
+    for entry in entries:
+        with contextlib.suppress(OSError):
+            pickles = Path(entry.folder).glob(f"{entry.job_id}_*.pkl")
+            for path in [*pickles, *outputs_of(entry), exit_file(entry.folder, entry.job_id)]:
+                path.unlink(missing_ok=True)
 
 
 def remove_old(root: Path, days: int, open_folders: Collection[str]) -> None:

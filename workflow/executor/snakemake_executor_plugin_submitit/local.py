@@ -102,7 +102,7 @@ class Local(Cluster):
                     processes.append(psutil.Process(int(entry.job_id)))
                     processes[-1].terminate()
         _, left = psutil.wait_procs(processes, timeout=GRACE + 5)
-        for process in left:
+        for process in list(left):
             with contextlib.suppress(psutil.Error):
                 left += process.children(recursive=True)
         for process in left:

@@ -12,9 +12,9 @@ logger = logging.getLogger("pagoda")
 def start_log(path: Path | None) -> None:
     """Send log lines to standard error, or to a new file at `path`, warnings and errors then to both.
 
-    Of the processes that torchrun started, all write to the end of the file; those after the first, warnings alone.
+    Of a training's processes all write to the end of the file; those after the first, warnings alone.
     """
-    first = not under_torchrun() or os.environ["RANK"] == "0"
+    first = not one_of_several() or os.environ["RANK"] == "0"
     logger.setLevel(logging.INFO if first else logging.WARNING)
     logger.propagate = False
     while logger.handlers:
@@ -31,9 +31,9 @@ def start_log(path: Path | None) -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
 
 
-def under_torchrun() -> bool:
-    """Tell whether torchrun started this process, as one of a group."""
-    return "TORCHELASTIC_RUN_ID" in os.environ and "RANK" in os.environ
+def one_of_several() -> bool:
+    """Tell whether this process is one of a group: torchrun and the rule say so as PyTorch's ``env://`` wants it."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
 
 
 class Progress:

@@ -1,7 +1,7 @@
 """The processes of one training: who they are and what they tell each other.
 
-torchrun starts them, one for each GPU, say. Any other process is alone, a group of one, for which nothing here talks to
-anyone.
+torchrun or srun starts them, one for each GPU, say. Any other process is alone, a group of one, for which nothing here
+talks to anyone.
 """
 
 import os
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from pagoda.errors import BadInput
-from pagoda.log import under_torchrun
+from pagoda.log import one_of_several
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ ALONE = Group()
 
 @contextmanager
 def joined() -> Iterator[Group]:
-    """Be in the group of processes that torchrun started, each on a GPU of its own where there are GPUs.
+    """Be in the group of processes that were started together, each on a GPU of its own where there are GPUs.
 
     Where one fails, all end, and only the first that failed says why.
 
@@ -73,7 +73,7 @@ def joined() -> Iterator[Group]:
         BadInput: for more processes on a node than GPUs, or where another process has ended.
 
     """
-    if not under_torchrun():
+    if not one_of_several():
         yield ALONE
         return
     store, rank, of = next(dist.rendezvous("env://"))

@@ -218,7 +218,7 @@ def test_a_training_on_several_gpus_asks_for_them_and_for_what_each_process_need
     done = snakemake(project, "-n", "-p", "--cores", "16", "results/tiny/train/standard/model.safetensors")
     said = done.stdout + done.stderr
     assert done.returncode == 0 and re.search(
-        "exec env OMP_NUM_THREADS=2 srun .* --nodes=2 .* torchrun --nproc-per-node=4 --nnodes=2 .* -m -- steps.train ",
+        "exec env OMP_NUM_THREADS=2 .* srun .* --nodes=2 --ntasks=8 --ntasks-per-node=4 .* steps.train ",
         said,
     ), said
     (train,) = re.findall(r"rule train:.*?resources: [^\n]*", said, re.S)

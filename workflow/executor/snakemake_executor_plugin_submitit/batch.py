@@ -1,12 +1,14 @@
 """Jobs on their way to the cluster."""
 
 import contextlib
+import hashlib
 import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from snakemake.io import is_flagged
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 from snakemake_executor_plugin_submitit.clusters import Cluster, Refused
@@ -81,6 +83,22 @@ def place_of(job: JobExecutorInterface) -> str:
 def wildcards_of(job: JobExecutorInterface) -> dict[str, str]:
     """Return the wildcards of a job; a group has none."""
     return dict(getattr(job, "wildcards_dict", None) or {})
+
+
+def key_of(job: JobExecutorInterface) -> tuple[str, tuple[str, ...]]:
+    """Return a hash of what a job makes, how, and of what, and what it makes.
+
+    Of a rule without outputs a workflow has one job: its name stands for them. Inputs count with the time at which they
+    were written, but for those that are `ancient`: a job that read them before they were made anew is another one.
+    """
+    members = members_of(job)
+    outputs = {name for one in members for name in map(str, one.output or [f"rule {one.name}"])}
+    files = set(outputs)
+    for path in {str(path) for one in members for path in one.input if not is_flagged(path, "ancient")} - outputs:
+        with contextlib.suppress(OSError):  # it may be elsewhere, in a storage
+            files.add(f"{path} {Path(path).stat().st_mtime_ns}")
+    asked = [job.name, sorted(files), sorted(map(way_of, members))]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:24], tuple(sorted(outputs))
 
 
 def way_of(job: JobExecutorInterface) -> str:

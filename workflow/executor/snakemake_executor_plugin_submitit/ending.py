@@ -30,27 +30,28 @@ BLOCKS = {
 def state_of(
     status: str | None, queued: Seen | None, record: Record | None, killed: bool, accounts: bool
 ) -> tuple[str, bool]:
-    """Return the state in which a job ended, and whether that is sure already; "" while somebody says that it runs.
+    """Return the state in which a job ended, and whether that is sure already; "" while it is in the queue.
 
     `status` is the exit status that it left, "TIMEOUT", or None, `queued` what the queue says, if that still knows it,
     `record` its accounting, if there is any (yet); `killed`: whether its output says that it was killed for memory;
     `accounts`: whether this cluster keeps accounts.
     """
-    state = queued.state if queued else record.state if record else ""
-    if not queued and status is not None and state in ALIVE:  # accounting is late, or never heard of its end
-        state = ""
-    if status == "TIMEOUT":
-        return status, True
     if queued and hopeless(queued):
         return f"{HOPELESS}{queued.reason}", False
+    if may_run(queued):
+        return "", False
+    if status == "TIMEOUT":
+        return status, True
+    state = queued.state if queued else record.state if record else ""
     if state == "PREEMPTED":  # not requeued, or not yet
         return state, False
-    if state in ALIVE:
-        return "", False
+    lost = "LOST (SLURM no longer knows it)"
+    if state in ALIVE:  # accounting is late, or never heard of its end
+        state, lost = "", f"LOST (squeue no longer knows it; accounting says {state})"
     if killed and state in ("FAILED", "CANCELLED", ""):  # parts may have seen others end, and have left any status
         return f"OUT_OF_MEMORY (SLURM says {state or 'nothing'})", True
     if not state:
-        return ("FAILED" if status is not None else "LOST (SLURM no longer knows it)"), False
+        return ("FAILED" if status is not None else lost), False
     if state == "COMPLETED":
         return "COMPLETED, but the file that says so is not to be seen from here", False
     if state in ("FAILED", "CANCELLED") and status in (None, "137") and accounts:
@@ -70,6 +71,11 @@ def hopeless(queued: Seen) -> bool:
 def may_run(queued: Seen | None) -> bool:
     """Tell whether a job may still run (again), as far as the cluster says."""
     return queued is not None and queued.state in ALIVE
+
+
+def may_have_ended(queued: Seen | None) -> bool:
+    """Tell whether to look for what a job left: SLURM may be hours about completing one that has ended."""
+    return not may_run(queued) or hopeless(queued) or queued.state == "COMPLETING"
 
 
 def killed_for_memory(entry: Entry) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import threading
 import time
 import uuid
@@ -19,11 +20,11 @@ from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from snakemake_interface_executor_plugins.settings import CommonSettings
 
 from snakemake_executor_plugin_submitit import efficiency, inner, tidy
-from snakemake_executor_plugin_submitit.batch import Batch, Member, faults_of, members_of, place_of, way_of
+from snakemake_executor_plugin_submitit.batch import Batch, Member, faults_of, key_of, place_of
 from snakemake_executor_plugin_submitit.choice import chosen
 from snakemake_executor_plugin_submitit.clusters import ExecutorSettings, Outage, Refused
-from snakemake_executor_plugin_submitit.ending import explain, hopeless, killed_for_memory, may_run, state_of
-from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
+from snakemake_executor_plugin_submitit.ending import explain, killed_for_memory, may_have_ended, may_run, state_of
+from snakemake_executor_plugin_submitit.journal import Entry, Journal
 from snakemake_executor_plugin_submitit.node import Command, exit_status
 from snakemake_executor_plugin_submitit.resources import BadResource
 from snakemake_executor_plugin_submitit.waiting import Waiting, one_look_at_a_time
@@ -35,6 +36,7 @@ common_settings = CommonSettings(
     implies_no_shared_fs=False,
     job_deploy_sources=False,
     auto_deploy_default_storage_provider=False,
+    pass_envvar_declarations_to_cmd=False,
     init_seconds_before_status_checks=1,
 )
 
@@ -57,6 +59,7 @@ class Executor(RemoteExecutor):
         self.cluster = chosen(self.settings, self.folder)
         if faults := faults_of(self.dag.needrun_jobs(), self.cluster):
             raise WorkflowError("\n".join(faults))
+        os.environ.update(self.envvars())  # jobs get it; in their command, anybody would see it
         for line in self.cluster.notes:
             self.logger.info(line)
         self.backlog: deque[Batch] = deque()
@@ -83,7 +86,8 @@ class Executor(RemoteExecutor):
             states = self.cluster.states(entries) if entries else {}
         except Outage as outage:
             raise WorkflowError(
-                f"an earlier run left jobs behind, and SLURM does not say which still run ({outage}): try again later"
+                f"an earlier run left jobs behind, and SLURM does not say which still run ({outage}): try again later, "
+                f"or, where they cannot run any more, remove {self.journal.path}"
             ) from None
         there = [entry for entry in entries if may_run(states.get(entry.name))]
         self._note("ended", [entry for entry in entries if entry not in there])  # their files may be another head's
@@ -102,9 +106,7 @@ class Executor(RemoteExecutor):
         alike: dict[str, list[Member]] = defaultdict(list)
         for job in jobs:
             self.run_job_pre(job)
-            members = members_of(job)
-            outputs = tuple(sorted(str(output) for member in members for output in member.output))
-            key = job_key(job.name, outputs, [way_of(member) for member in members])
+            key, outputs = key_of(job)
             # Each is met once: what is tried again after it is a new job.
             earlier = {entry.name: entry for output in outputs if (entry := self.left_behind.pop(output, None))}
             if [(entry.key, entry.cancelled) for entry in earlier.values()] == [(key, False)]:
@@ -219,10 +221,10 @@ class Executor(RemoteExecutor):
         seen = {entry.name: states[entry.name] for entry in watched if entry.name in states}
         for line in self.waiting.news(seen, time.monotonic()):
             self.logger.warning(line)
-        gone = [info for info in active_jobs if not may_run(state := seen.get(info.external_jobid)) or hopeless(state)]
-        left = {info.external_jobid: exit_status(info.aux["entry"].folder, info.aux["entry"].job_id) for info in gone}
+        ended = [info.aux["entry"] for info in active_jobs if may_have_ended(seen.get(info.external_jobid))]
+        left = {entry.name: exit_status(entry.folder, entry.job_id) for entry in ended}
         try:
-            unclear = [info.aux["entry"] for info in gone if left[info.external_jobid] != "0"]
+            unclear = [entry for entry in ended if left[entry.name] != "0" and not may_run(seen.get(entry.name))]
             records = await asyncio.to_thread(self.cluster.accounted, unclear) if unclear else {}
         except Outage as outage:
             self.logger.debug(f"no accounting: {outage}")

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -88,8 +87,3 @@ class Journal:
 
 def _text(lines: list[dict]) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
-
-
-def job_key(name: str, outputs: list[str], commands: list[str]) -> str:
-    """Return a hash of what a job makes and of the commands that make it."""
-    return hashlib.sha256(json.dumps([name, sorted(outputs), sorted(commands)]).encode()).hexdigest()[:24]

@@ -62,6 +62,11 @@ def sbatch_options(
         "time": _whole(resources, "runtime", least=1, default=DEFAULT_RUNTIME),
         "cpus-per-task": _whole(resources, "cpus_per_task", least=1, default=threads),
     }
+    extra = _extra(str(resources.get("slurm_extra") or ""))
+    if "cpus-per-gpu" in extra or resources.get("cpus_per_gpu") is not None:  # SLURM takes one of the two
+        if resources.get("cpus_per_task") is not None:
+            raise BadResource(f"cpus_per_task={resources['cpus_per_task']} beside cpus_per_gpu: give one of them")
+        del found["cpus-per-task"]
     if resources.get("mem_mb_per_cpu") is not None:
         found["mem-per-cpu"] = f"{_whole(resources, 'mem_mb_per_cpu', least=1)}M"
     elif resources.get("mem_mb") is not None:
@@ -72,7 +77,6 @@ def sbatch_options(
         if (value := resources.get(name)) and found.setdefault(option, str(value)) != str(value):
             raise BadResource(f"{name}={value} beside another resource that says {found[option]}: give one of them")
     found |= _gpus(resources)
-    extra = _extra(str(resources.get("slurm_extra") or ""))
     for name in extra:
         if name in found:
             raise BadResource(f"slurm_extra: --{name} beside the resource that says {found[name]}: give one of them")

@@ -32,13 +32,12 @@ def remove_old(root: Path, days: int, open_folders: Collection[str]) -> None:
                 if (path := Path(place, name)).stat().st_mtime < before:
                     path.unlink()
         _remove_if_empty(Path(place), before)
-    for run in (root / "jobs").glob("*"):
-        for folder in run.glob("*"):
-            with contextlib.suppress(OSError):
-                paths = [folder, *folder.iterdir()]
-                if str(folder.absolute()) not in open_folders and max(p.stat().st_mtime for p in paths) < before:
-                    shutil.rmtree(folder)
-        _remove_if_empty(run, before)
+    for folder in [*root.glob("jobs/*/*/"), *root.glob("jobs/*/")]:  # `local` has none for each submission
+        with contextlib.suppress(OSError):
+            paths = [folder, *folder.iterdir()]
+            is_open = str(folder.absolute()) in open_folders or any(path.is_dir() for path in paths[1:])
+            if not is_open and max(path.stat().st_mtime for path in paths) < before:
+                shutil.rmtree(folder)
 
 
 def _remove_if_empty(folder: Path, before: float) -> None:

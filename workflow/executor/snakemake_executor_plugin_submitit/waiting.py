@@ -13,7 +13,7 @@ from snakemake_executor_plugin_submitit.clusters import Seen
 
 HELD = re.compile(r"held|hold|special_exit", re.IGNORECASE)
 """In a state or reason: nobody but a person or an administrator lets such a job go."""
-WAITING = {"PENDING", "REQUEUE_HOLD", "REQUEUED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+WAITING = {"PENDING", "COMPLETING", "REQUEUE_HOLD", "REQUEUED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 
 
 class Waiting:
@@ -37,7 +37,7 @@ class Waiting:
             held = bool(HELD.search(f"{state} {reason}"))
             if (held or waited >= 60 * self.minutes) and (name, held) not in self.told:
                 self.told.add((name, held))
-                fresh[held, reason or state].append(name)
+                fresh[held, state if reason in ("", "None") else reason].append(name)
         return [_line(held, reason, names, self.minutes) for (held, reason), names in fresh.items()]
 
 
@@ -60,8 +60,10 @@ def one_look_at_a_time(scheduler: Any) -> None:
 
     def plan_one(delay: float) -> None:
         nonlocal due
-        delay = min(delay, 1)  # of a limit of jobs an hour, some end within it
-        if (now := time.monotonic()) >= due:
+        now = time.monotonic()
+        if delay > 1:  # a limit of jobs an hour, say: no other look waits for this one
+            plan(delay)
+        elif now >= due:
             due = now + 0.9 * delay  # it must have passed when that look is there
             plan(delay)
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from snakemake_executor_plugin_submitit import clusters, efficiency, slurm
-from snakemake_executor_plugin_submitit.ending import explain, killed_for_memory, state_of
+from snakemake_executor_plugin_submitit.ending import explain, killed_for_memory, may_have_ended, state_of
 from snakemake_executor_plugin_submitit.journal import Entry
 from snakemake_executor_plugin_submitit.waiting import Waiting
 
@@ -54,6 +54,9 @@ def test_holds_are_told_at_once_and_long_waits_when_they_are_long_each_once():
     (long,) = waiting.news(seen | {"2": clusters.Seen("RUNNING", "None")}, 121)
     assert long == "1: waiting for 2 minutes now. SLURM's reason: Priority"
     assert waiting.news(seen, 122)[0].startswith("SLURM holds 2")  # anew
+    seen = {"3": clusters.Seen("COMPLETING", "None")}
+    assert waiting.news(seen, 130) == []
+    assert waiting.news(seen, 260) == ["3: waiting for 2 minutes now. SLURM's reason: COMPLETING"]
 
 
 def test_efficiency_is_what_was_used_of_what_was_asked_for(tmp_path):
@@ -76,7 +79,10 @@ def test_efficiency_is_what_was_used_of_what_was_asked_for(tmp_path):
         (None, "FAILED", "RUNNING", ("FAILED", False)),
         ("TIMEOUT", None, None, ("TIMEOUT", True)),
         (None, "NODE_FAIL", None, ("NODE_FAIL", True)),
-        (None, None, "RUNNING", ("", False)),  # the queue hides it, accounting does not
+        # SLURM's "runaway" job: its end was never heard of.
+        (None, None, "RUNNING", ("LOST (squeue no longer knows it; accounting says RUNNING)", False)),
+        ("TIMEOUT", "PENDING: QOSMaxCpuPerJobLimit", None, ("HOPELESS: QOSMaxCpuPerJobLimit", False)),
+        ("1", "COMPLETING: None", "RUNNING", ("", False)),  # it may be about to be requeued
         (None, None, "PREEMPTED", ("PREEMPTED", False)),
         (None, None, None, ("LOST (SLURM no longer knows it)", False)),
         ("3", None, None, ("FAILED", False)),
@@ -96,6 +102,8 @@ def test_an_end_is_told_from_what_is_known(status, queued, state, expected):
     queued = None if queued is None else clusters.Seen(*queued.split(": "))
     assert state_of(status, queued, record, killed=False, accounts=True) == expected
     assert state_of("137", clusters.Seen("FAILED"), None, killed=False, accounts=False) == ("FAILED", True)
+    # An epilog that hangs keeps no job from being done; nor is what runs asked for its end at each look.
+    assert [may_have_ended(clusters.Seen(word)) for word in ("COMPLETING", "RUNNING")] == [True, False]
 
 
 @pytest.mark.parametrize(("status", "killed"), [(None, True), ("137", True), ("1", False)])

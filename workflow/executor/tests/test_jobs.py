@@ -48,6 +48,8 @@ rule work:
 def test_what_a_job_asks_for_reaches_slurm(cluster, project):
     head = project(
         """
+envvars: "TOKEN"
+
 rule work:
     output: "it's {k} \\"out.txt"
     threads: 2
@@ -55,7 +57,7 @@ rule work:
     shell: "scontrol show job $SLURM_JOB_ID > {output:q}; env >> {output:q}"
 """
     )
-    status, said = head.run("it's a b \"out.txt", SBATCH_PARTITION="urgent")
+    status, said = head.run("it's a b \"out.txt", SBATCH_PARTITION="urgent", TOKEN="it's $HOME")
     assert status == 0, said
     facts = (head.place / "it's a b \"out.txt").read_text()
     for fact in (
@@ -68,7 +70,8 @@ rule work:
         "JobName=work:k=a_b\n",
     ):
         assert fact in facts
-    assert "CUDA_VISIBLE_DEVICES=" in facts and "SUBMITIT_" not in facts
+    assert "CUDA_VISIBLE_DEVICES=" in facts and "SUBMITIT_" not in facts and "TOKEN=it's $HOME\n" in facts
+    assert "$HOME" not in "".join(p.read_text() for p in head.place.glob(".snakemake/submitit/logs/**/*.log"))
 
 
 def test_150_jobs_arrive_as_arrays_no_larger_than_the_cluster_takes_and_ctrl_c_leaves_none(cluster, project):

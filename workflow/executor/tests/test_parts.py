@@ -9,10 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 from heads import PLUGIN
+from snakemake.io import ancient
 from snakemake_executor_plugin_submitit import clusters, sbatch, slurm, tidy, waiting
-from snakemake_executor_plugin_submitit.batch import Batch, Member
+from snakemake_executor_plugin_submitit.batch import Batch, Member, key_of
 from snakemake_executor_plugin_submitit.clusters import Refused
-from snakemake_executor_plugin_submitit.journal import Entry, Journal, job_key
+from snakemake_executor_plugin_submitit.journal import Entry, Journal
 from snakemake_executor_plugin_submitit.node import Command, clean_environment
 from snakemake_executor_plugin_submitit.waiting import one_look_at_a_time
 
@@ -112,6 +113,9 @@ def test_snakemake_plans_one_look_for_jobs_at_a_time(monkeypatch):
         one_look_at_a_time(scheduler)
         scheduler._schedule_reevalutation(1)
     assert scheduler.planned == 3
+    for _ in range(2):  # after 100 jobs of 100 an hour: no look each second
+        scheduler._schedule_reevalutation(3600)
+    assert scheduler.planned == 5
 
 
 def test_a_submission_changes_nothing_in_the_head_and_takes_nothing_of_a_surrounding_job_along(monkeypatch, tmp_path):
@@ -155,7 +159,7 @@ def test_an_outage_does_not_hide_the_clusters_longest_array_for_ever(monkeypatch
 
 
 def entry(name, job_id, cluster="slurm"):
-    return Entry(cluster, job_key("work", [name], ["touch"]), job_id, "folder", "log", (name,))
+    return Entry(cluster, f"key of {name}", job_id, "folder", "log", (name,))
 
 
 def test_the_journal_knows_what_is_open_even_after_a_torn_line(tmp_path):
@@ -171,8 +175,29 @@ def test_the_journal_knows_what_is_open_even_after_a_torn_line(tmp_path):
     Journal(journal.path).compact()
     assert len(journal.path.read_text().splitlines()) == 2
     assert Journal(journal.path).open_entries() == [b, replace(c, cancelled=True)]
-    assert job_key("work", ["a"], ["touch"]) != job_key("work", ["a"], ["touch -c"])
-    assert job_key("work", ["b", "a"], ["y", "x"]) == job_key("work", ["a", "b"], ["x", "y"])
+
+
+def job(name, inputs=(), outputs=(), command="touch", **others):
+    return SimpleNamespace(
+        name=name, input=inputs, output=outputs, shellcmd=command, is_group=lambda: "jobs" in others, **others
+    )
+
+
+def test_a_job_is_the_same_while_what_it_makes_and_how_and_the_inputs_that_it_read_are(tmp_path):
+    read, between, old = (tmp_path / name for name in ("read", "between", "old"))
+    read.touch()
+    first = job("first", [str(read)], [str(between)])
+    second = job("second", [str(between), ancient(str(old))], ["out"])
+    group = job("both", jobs=[first, second])
+    key, outputs = key_of(group)
+    assert outputs == tuple(sorted(["out", str(between)]))
+    between.touch()  # its own first part did that
+    old.touch()
+    assert key_of(job("both", jobs=[second, first])) == (key, outputs)
+    assert key_of(job("both", jobs=[job("first", [str(read)], [str(between)], "touch -c"), second]))[0] != key
+    os.utime(read, (1, 1))
+    assert key_of(group)[0] != key
+    assert key_of(job("upload", [str(read)]))[1] == ("rule upload",)  # so that an earlier run's is met
 
 
 def test_a_number_that_comes_again_is_another_job(tmp_path):
@@ -198,10 +223,14 @@ def test_old_logs_and_submissions_go_but_for_those_of_jobs_that_may_run(tmp_path
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    for path in paths[0], paths[2], paths[2].parent, paths[3], paths[3].parent:
+    paths.append(tmp_path / "jobs" / "a run on this machine" / "4711_0_log.out")
+    paths[-1].parent.mkdir()
+    paths[-1].touch()
+    for path in paths[0], paths[2], paths[2].parent, paths[3], paths[3].parent, paths[3].parents[1], *paths[5:]:
         os.utime(path, (0, 0))
+    os.utime(paths[-1].parent, (0, 0))
     tidy.remove_old(tmp_path, 30, {str(paths[3].parent)})
-    assert [path.exists() for path in paths] == [False, True, False, True, True]
+    assert [path.exists() for path in paths] == [False, True, False, True, True, False]
 
 
 def on_the_node(place, program):

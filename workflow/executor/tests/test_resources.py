@@ -29,6 +29,8 @@ def test_resources_become_what_sbatch_takes():
     assert sbatch_options({"mem_mb": 0}, threads=1)["mem"] == "0M"  # all of the node's
     assert sbatch_options({"tasks": 6}, threads=1) == {"time": 60, "cpus-per-task": 1, "ntasks": 6}  # on any nodes
     assert sbatch_options({"clusters": "other"}, threads=1)["clusters"] == "other"
+    # sbatch takes one or the other
+    assert sbatch_options({"gpu": 1, "cpus_per_gpu": 4}, 1) == {"time": 60, "gpus-per-node": "1", "cpus-per-gpu": 4}
 
 
 def test_what_a_person_has_set_for_all_submissions_holds_outside_of_a_job_where_the_job_says_nothing_else():
@@ -73,6 +75,7 @@ def test_further_options_go_by_their_long_names(extra, found):
         ({"slurm_extra": "-a 1-3"}, "--array is set by this executor"),
         ({"slurm_partion": "long"}, "slurm_partion=long: unknown; is slurm_partition meant?"),
         ({"tasks": -1}, "tasks=-1: must be a whole number, at least 1"),
+        ({"slurm_extra": "--cpus-per-gpu=4", "cpus_per_task": 2}, "cpus_per_task=2 beside cpus_per_gpu"),
         ({"nodes": 0}, "nodes=0: must be a whole number, at least 1"),
         ({"mem_mb_per_cpu": 0}, "mem_mb_per_cpu=0: must be a whole number, at least 1"),
         ({"slurm_qos": "a", "qos": "b"}, "qos=b beside another resource that says a"),

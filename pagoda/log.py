@@ -32,8 +32,8 @@ def start_log(path: Path | None) -> None:
 
 
 def one_of_several() -> bool:
-    """Tell whether this process is one of a group: torchrun and the rule say so as PyTorch's ``env://`` wants it."""
-    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+    """Tell whether torchrun or workflow/on_nodes.sh started this process, as one of a group."""
+    return "RANK" in os.environ and not {"TORCHELASTIC_RUN_ID", "PAGODA_GROUP"}.isdisjoint(os.environ)
 
 
 class Progress:

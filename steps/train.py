@@ -127,7 +127,7 @@ def _start(config: Config, data: Description, architecture: dict) -> dict:
 def _fit(config: Config, training: Training, pictures: Split, checkpoint: Path) -> None:
     """Train to the end; told to stop, save a checkpoint and exit: all processes after the same step."""
     told: list[int] = []
-    signals = (signal.SIGTERM, signal.SIGINT)
+    signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # the last is srun's way
     previous = {number: signal.signal(number, lambda number, frame: told.append(number)) for number in signals}
     group, stop = training.group, 0
     progress = Progress(training.label, training.total, "steps", training.done)

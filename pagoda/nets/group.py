@@ -89,9 +89,13 @@ def joined() -> Iterator[Group]:
         yield Group(rank, of)
         dist.destroy_process_group()
     except Exception as error:
-        if store.add("failed", 1) > 1:
+        ended = BadInput("a process of this training has ended; the same command goes on from its checkpoint")
+        try:
+            others = store.add("failed", 1) - 1
+        except dist.DistError:  # the first process kept it
+            raise ended from None
+        if others:
             sys.exit(1)
         if isinstance(error, dist.DistError) or "gloo" in str(error):
-            said = "a process of this training has ended; the same command goes on from its checkpoint"
-            raise BadInput(said) from None
+            raise ended from None
         raise

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from tests.conftest import ROOT, copy_project
 from tests.workflow.test_digits import TINY, write_config
 
 
-def test_a_training_on_two_nodes_is_preempted_requeued_and_goes_on(cluster, dataset, tmp_path):
+def test_a_training_on_two_nodes_saves_when_it_is_told_to_stop_and_goes_on(cluster, dataset, tmp_path):
     project = copy_project(tmp_path / "project")
     shutil.copytree(ROOT / "slurm", project / "slurm")
     train = {"epochs": 20, "batch": 64, "precision": "float32"}
@@ -29,25 +30,36 @@ def test_a_training_on_two_nodes_is_preempted_requeued_and_goes_on(cluster, data
     )
     job = "--name=train:experiment=tiny:model=standard"
 
-    def state() -> list[str]:
-        return cluster.run("squeue", "-h", job, "-o", "%T").split()
+    log = project / "results" / "tiny" / "logs" / "train" / "standard.log"
 
-    try:
-        cluster.wait_for(lambda: list(folder.glob("checkpoints/[0-9a-f]*.checkpoint")), 240)
+    def asked(form: str) -> str:
+        return cluster.run("squeue", "-h", job, "-o", form).strip()
+
+    def checkpoint_after(moment: float) -> bool:
+        return any(p.stat().st_mtime > moment for p in folder.glob("checkpoints/[0-9a-f]*.checkpoint"))
+
+    def started_again() -> bool:  # SLURM would wait for two minutes
+        cluster.run("scontrol", "update", f"jobid={asked('%i')}", "StartTime=now")
+        return asked("%T") != "PENDING"
+
+    def at_its_time_limit() -> None:
+        cluster.run("scancel", "--batch", "--signal=USR2", asked("%i"))
+
+    def preempted() -> None:
         wide = ["--partition=urgent", "--nodes=2", "--ntasks-per-node=1", "--cpus-per-task=4", "--output=/dev/null"]
         cluster.run("sbatch", *wide, "--wrap", "true")
-        cluster.wait_for(lambda: state() == ["PENDING"], 60)
-        log = project / "results" / "tiny" / "logs" / "train" / "standard.log"
-        assert "2 processes" in log.read_text()
-        cluster.wait_for(lambda: log.read_text().count("told to stop: checkpoint saved at step") == 1, 60)
-        cluster.wait_for(lambda: not cluster.run("squeue", "-h", "--partition=urgent", "-o", "%i"), 60)
 
-        def started_again() -> bool:  # SLURM would wait for two minutes
-            number = cluster.run("squeue", "-h", job, "-o", "%i").strip()
-            cluster.run("scontrol", "update", f"jobid={number}", "StartTime=now")
-            return state() != ["PENDING"]
-
-        cluster.wait_for(started_again, 60)
+    began = time.time()
+    try:
+        for stopped in (at_its_time_limit, preempted):
+            cluster.wait_for(lambda since=began: checkpoint_after(since), 240)
+            assert "2 processes" in log.read_text()
+            stopped()
+            cluster.wait_for(lambda: asked("%T") == "PENDING", 60)
+            cluster.wait_for(lambda: log.read_text().count("told to stop: checkpoint saved at step") == 1, 60)
+            cluster.wait_for(lambda: not cluster.run("squeue", "-h", "--partition=urgent", "-o", "%i"), 60)
+            began = time.time()
+            cluster.wait_for(started_again, 60)
         _, printed = process.communicate(timeout=240)
     finally:
         process.kill()

@@ -43,22 +43,13 @@ def threads_of(wildcards):
 
 
 def launch(wildcards):
-    """Return what starts a training: Python; for several GPUs torchrun; for several nodes of a SLURM job srun."""
+    """Return what starts a training: Python; for several GPUs torchrun; on several nodes of a SLURM job srun."""
     gpus, nodes = (spread_over(name)(wildcards) for name in ("gpus", "nodes"))
     if gpus * nodes == 1:
         return "python -m"
-    threads = threads_of(wildcards)
-    start = f"exec env OMP_NUM_THREADS={threads}"
-    if nodes == 1:
-        return f"{start} torchrun --nproc-per-node={gpus} --standalone -m --"
-    refusal = f"nodes is {nodes}, but this is no SLURM job: run with --profile slurm, or set nodes to 1"
-    # No torchrun: SLURM's word to stop reaches it several times, and the third makes it leave before all is saved.
-    return (
-        f': "${{SLURM_JOB_ID:?{refusal}}}"; {start} MASTER_ADDR=$(hostname) MASTER_PORT=$((20000 + RANDOM % 10000))'
-        f" srun --overlap --input=none --wait=60 --nodes={nodes} --ntasks={nodes * gpus} --ntasks-per-node={gpus}"
-        f" --cpus-per-task={threads} bash -c 'RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS"
-        """ exec python -m "$0" "$@"'"""
-    )
+    if nodes > 1:
+        return f"exec bash {shlex.quote(str(ROOT / 'workflow' / 'on_nodes.sh'))} {nodes} {gpus}"
+    return f"exec env OMP_NUM_THREADS={threads_of(wildcards)} torchrun --nproc-per-node={gpus} --standalone -m --"
 
 
 def train_step(wildcards):

@@ -88,15 +88,16 @@ def wildcards_of(job: JobExecutorInterface) -> dict[str, str]:
 def key_of(job: JobExecutorInterface) -> tuple[str, tuple[str, ...]]:
     """Return a hash of what a job makes, how, and of what, and what it makes.
 
-    Of a rule without outputs a workflow has one job: its name stands for them. Inputs count with the time at which they
-    were written, but for those that are `ancient`: a job that read them before they were made anew is another one.
+    For the outputs of a job that has none stands what it does. Inputs count with the time at which they were written,
+    but for those that are `ancient`: a job that read them before they were made anew is another one.
     """
     members = members_of(job)
-    outputs = {name for one in members for name in map(str, one.output or [f"rule {one.name}"])}
+    outputs = {name for one in members for name in map(str, one.output or [f"{one.name}: {way_of(one)}"])}
     files = set(outputs)
     for path in {str(path) for one in members for path in one.input if not is_flagged(path, "ancient")} - outputs:
         with contextlib.suppress(OSError):  # it may be elsewhere, in a storage
-            files.add(f"{path} {Path(path).stat().st_mtime_ns}")
+            stamp = Path(path, ".snakemake_timestamp")  # a directory's own time changes with what is in it
+            files.add(f"{path} {(stamp if stamp.exists() else Path(path)).stat().st_mtime_ns}")
     asked = [job.name, sorted(files), sorted(map(way_of, members))]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:24], tuple(sorted(outputs))
 

@@ -91,7 +91,9 @@ class ExecutorSettings(ExecutorSettingsBase):
     max_array_size: int = field(default=500, metadata={"help": "jobs in one SLURM array at most"})
     max_running: int = field(default=256, metadata={"help": "tasks of one array that run at once at most"})
     max_timeouts: int = field(default=3, metadata={"help": "times a job is requeued at its time limit"})
-    signal_seconds: int = field(default=90, metadata={"help": "seconds before its limit in which a job saves its work"})
+    signal_seconds: int = field(
+        default=90, metadata={"help": "seconds before its limit at which a job is told to save: it has 20"}
+    )
     poll_seconds: int = field(default=10, metadata={"help": "seconds between two looks at SLURM"})
     lost_seconds: int = field(default=120, metadata={"help": "seconds after which a job SLURM forgot is given up"})
     pending_warn: int = field(default=60, metadata={"help": "minutes of waiting after which SLURM's reason is told"})

@@ -60,10 +60,8 @@ def one_look_at_a_time(scheduler: Any) -> None:
 
     def plan_one(delay: float) -> None:
         nonlocal due
-        now = time.monotonic()
-        if delay > 1:  # a limit of jobs an hour, say: no other look waits for this one
-            plan(delay)
-        elif now >= due:
+        delay = min(delay, 60)  # of a limit of jobs an hour, some end within it
+        if (now := time.monotonic()) >= due:
             due = now + 0.9 * delay  # it must have passed when that look is there
             plan(delay)
 

@@ -358,9 +358,10 @@ def test_a_failed_step_is_one_clear_line(project):
 
 
 def test_two_runs_at_once_are_refused_and_explained(project):
-    (project / "results/tiny/montage/class=3.png").unlink()
+    montage = "results/tiny/montage/class=3.png"
+    (project / montage).unlink()
     first = subprocess.Popen(
-        [sys.executable, "-m", "snakemake", "--cores", "1"],
+        [sys.executable, "-m", "snakemake", "--cores", "1", montage],
         cwd=project,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -368,7 +369,7 @@ def test_two_runs_at_once_are_refused_and_explained(project):
     until = time.monotonic() + 60
     while not list(project.glob(".snakemake/locks/*.lock")) and time.monotonic() < until:
         time.sleep(0.01)
-    second = snakemake(project, "--cores", "1")
+    second = snakemake(project, "--cores", "1", montage)
     assert second.returncode != 0 and "cannot be locked" in second.stdout + second.stderr
     assert first.wait(timeout=120) == 0
     assert "--unlock" in (ROOT / "docs" / "reruns.md").read_text()

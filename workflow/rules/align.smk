@@ -27,7 +27,7 @@ rule align:
         ascents=lambda wildcards, input: listed(input.ascents),
         blur_to=lambda wildcards, input: flags(blur_to=list(input.blur_to)),
         flags=align_flags,
-        code=fingerprint("steps.align"),
+        code=code_of("steps.align"),
     shell:
         "python -m steps.align --model {input.model:q} --judge {input.judge:q} --reference {input.reference:q} --data {input.data:q} --ascents {params.ascents}"
         " {params.blur_to} --out {output.table:q} {params.flags} {resources.speed} --code {params.code} --log {log:q}"
@@ -56,7 +56,7 @@ rule align_summary:
         runtime=15,
     params:
         flags=summary_flags,
-        code=fingerprint("steps.align_summary"),
+        code=code_of("steps.align_summary"),
     shell:
         "python -m steps.align_summary --tables {input.tables:q} --out {output.table:q} {params.flags}"
         " --code {params.code} --log {log:q}"

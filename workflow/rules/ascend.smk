@@ -20,7 +20,7 @@ rule ascend:
         runtime=lambda wildcards, attempt: 10 * attempt,  # those of a bundle add up
     params:
         flags=ascend_flags,
-        code=fingerprint("steps.ascend"),
+        code=code_of("steps.ascend"),
     shell:
         "python -m steps.ascend --model {input.model:q} --data {input.data:q} --out {output:q} {params.flags}"
         " {resources.speed} --code {params.code} --log {log:q}"

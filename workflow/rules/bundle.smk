@@ -16,7 +16,7 @@ rule bundle:
     params:
         files=lambda wildcards, input: listed(input),
         about=about_bundle,
-        code=fingerprint("steps.bundle"),
+        code=code_of("steps.bundle"),
     shell:
         "python -m steps.bundle --files {params.files} --about {params.about:q} --out {output:q} --code {params.code}"
         " --log {log:q}"

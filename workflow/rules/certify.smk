@@ -26,7 +26,7 @@ rule certify:
     params:
         flags=certify_flags,
         shard=lambda wildcards: wildcards.scatteritem.replace("-of-", "/"),
-        code=fingerprint("steps.certify"),
+        code=code_of("steps.certify"),
     shell:
         "python -m steps.certify --model {input.model:q} --data {input.data:q} --out {output.table:q} {params.flags}"
         " --shard={params.shard} {resources.speed} --code {params.code} --log {log:q}"
@@ -45,7 +45,7 @@ rule gather:
     conda:
         "../../envs/torch.yaml"
     params:
-        code=fingerprint("steps.gather"),
+        code=code_of("steps.gather"),
     shell:
         "python -m steps.gather --tables {input.tables:q} --out {output.table:q} --code {params.code} --log {log:q}"
 
@@ -74,7 +74,7 @@ rule certified_accuracy:
         runtime=15,
     params:
         flags=lambda wildcards: flags(published=experiment_of(wildcards).published),
-        code=fingerprint("steps.certified_accuracy"),
+        code=code_of("steps.certified_accuracy"),
     shell:
         "python -m steps.certified_accuracy --tables {input.tables:q} --out {output.figure:q} {params.flags}"
         " --code {params.code} --log {log:q}"

@@ -16,6 +16,6 @@ rule fetch:
     params:
         flags=lambda wildcards: flags(**experiment_of(wildcards).dataset.values()),
         classes=lambda wildcards: class_list(wildcards.experiment),
-        code=fingerprint("steps.fetch"),
+        code=code_of("steps.fetch"),
     shell:
         "python -m steps.fetch --out {output.data:q} {params.flags} --code {params.code} --log {log:q}"

@@ -20,6 +20,11 @@ def flags(**values):
     return shlex.join(words)
 
 
+def code_of(module):
+    """Return the function that identifies a step's code; only jobs that are looked at read it."""
+    return lambda wildcards: fingerprint(module)
+
+
 def speed_of(stage):
     """Return the function that gives the flags of what decides a stage's speed alone."""
     return lambda wildcards: flags(

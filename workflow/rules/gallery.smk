@@ -26,7 +26,7 @@ rule gallery:
         ascents=lambda wildcards, input: listed(input.ascents),
         flags=gallery_flags,
         page=page_hash(),
-        code=fingerprint("steps.gallery"),
+        code=code_of("steps.gallery"),
     shell:
         "python -m steps.gallery --ascents {params.ascents} --measures {input.measures:q} --summary {input.summary:q}"
         " --differences {input.differences:q} --certified {input.certified:q} --headline {input.headline:q}"

@@ -35,7 +35,7 @@ for number, (kind, montage) in enumerate(MONTAGES.items(), start=1):
             params:
                 kind=kind,
                 ascents=lambda wildcards, input: listed(input.ascents),
-                code=fingerprint("steps.montage"),
+                code=code_of("steps.montage"),
             shell:
                 "python -m steps.montage --kind {params.kind} --ascents {params.ascents} --measures {input.measures:q}"
                 " --out {output:q} --code {params.code} --log {log:q}"
@@ -60,7 +60,7 @@ rule gradients:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=fingerprint("steps.gradients"),
+        code=code_of("steps.gradients"),
     shell:
         "python -m steps.gradients --gradients {input:q} --out {output:q} --code {params.code} --log {log:q}"
 
@@ -85,7 +85,7 @@ rule measures:
         runtime=15,
     params:
         epsilon=headline_epsilon,
-        code=fingerprint("steps.measures"),
+        code=code_of("steps.measures"),
     shell:
         "python -m steps.measures --summary {input.summary:q} --epsilon {params.epsilon} --out {output:q}"
         " --code {params.code} --log {log:q}"
@@ -118,7 +118,7 @@ rule property:
         runtime=15,
     params:
         flags=property_flags,
-        code=fingerprint("steps.property"),
+        code=code_of("steps.property"),
     shell:
         "python -m steps.property --certificates {input.certificates:q} --measures {input.measures:q}"
         " --out {output.figure:q} {params.flags} --code {params.code} --log {log:q}"

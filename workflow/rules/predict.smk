@@ -20,7 +20,7 @@ rule predict:
         runtime=60,
     params:
         flags=predict_flags,
-        code=fingerprint("steps.predict"),
+        code=code_of("steps.predict"),
     shell:
         "python -m steps.predict --model {input.model:q} --data {input.data:q} --out {output.table:q} {params.flags}"
         " {resources.speed} --code {params.code} --log {log:q}"

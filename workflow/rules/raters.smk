@@ -18,7 +18,7 @@ rule raters:
         mem_mb=growing(2000),
         runtime=15,
     params:
-        code=fingerprint("steps.raters"),
+        code=code_of("steps.raters"),
     shell:
         "python -m steps.raters --page {input.page:q} --answers {input.answers:q} --out {output:q}"
         " --code {params.code} --log {log:q}"

@@ -59,6 +59,7 @@ def test_a_training_on_two_nodes_saves_when_it_is_told_to_stop_and_goes_on(clust
             cluster.wait_for(lambda: log.read_text().count("told to stop: checkpoint saved at step") == 1, 60)
             cluster.wait_for(lambda: not cluster.run("squeue", "-h", "--partition=urgent", "-o", "%i"), 60)
             began = time.time()
+            time.sleep(3)  # in the second of its requeue, SLURM would not start it
             cluster.wait_for(started_again, 60)
         _, printed = process.communicate(timeout=240)
     finally:

@@ -20,7 +20,7 @@ def test_a_training_on_two_nodes_saves_when_it_is_told_to_stop_and_goes_on(clust
     write_config(project, TINY | {"train": train})
     shutil.copytree(dataset.parent, project / "results" / "tiny" / "fetch")
     folder = project / "results" / "tiny" / "train" / "standard"
-    words = ["--profile", "slurm", "--submitit-poll-seconds", "1"]
+    words = ["--profile", "slurm", "--submitit-poll-seconds", "1", "--submitit-max-timeouts", "0"]
     process = subprocess.Popen(
         [sys.executable, "-m", "snakemake", *words, "--", "results/tiny/train/standard/model.safetensors"],
         cwd=project,
@@ -42,7 +42,7 @@ def test_a_training_on_two_nodes_saves_when_it_is_told_to_stop_and_goes_on(clust
         cluster.run("scontrol", "update", f"jobid={asked('%i')}", "StartTime=now")
         return asked("%T") != "PENDING"
 
-    def at_its_time_limit() -> None:
+    def told_by_signal() -> None:  # as before its time limit; but it comes so early that it can't be for that
         cluster.run("scancel", "--batch", "--signal=USR2", asked("%i"))
 
     def preempted() -> None:
@@ -51,7 +51,7 @@ def test_a_training_on_two_nodes_saves_when_it_is_told_to_stop_and_goes_on(clust
 
     began = time.time()
     try:
-        for stopped in (at_its_time_limit, preempted):
+        for stopped in (told_by_signal, preempted):
             cluster.wait_for(lambda since=began: checkpoint_after(since), 240)
             assert "2 processes" in log.read_text()
             stopped()

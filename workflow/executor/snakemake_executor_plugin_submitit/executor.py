@@ -126,7 +126,9 @@ class Executor(RemoteExecutor):
                 self.report_job_error(SubmittedJobInfo(job), msg=f"{fault}. ")
                 continue
             log = (ROOT / "logs" / job.name / place_of(job)).absolute()
-            command = Command(self.format_job_exec(job), str(log), self.settings.max_timeouts)
+            # SLURM may send its signal a minute early.
+            at_limit = 60 * needs.get("time", 0) - self.settings.signal_seconds - 90
+            command = Command(self.format_job_exec(job), str(log), self.settings.max_timeouts, at_limit)
             together = json.dumps([job.name, needs, sorted(earlier)], sort_keys=True)
             alike[together].append(Member(job, command, key, outputs))
         for together, members in alike.items():

@@ -1,6 +1,7 @@
 """What runs on the node: one job's command in a process group of its own, and what to do with SLURM's signals.
 
-SLURM preempts with CONT and TERM; before the time limit it sends USR2, which submitit answers by asking `checkpoint`.
+SLURM preempts with CONT and TERM; before the time limit, and where it is told to (send_user_signal) before it preempts,
+it sends USR2, which submitit answers by asking `checkpoint`.
 Both reach the command's whole process group, which then has a while to save its work.
 """
 
@@ -51,15 +52,18 @@ def deaf_to_the_terminal() -> Iterator[None]:
 class Command:
     """A shell command as submitit pickles it; what an attempt prints goes to {log}/{SLURM id}.{attempt}.log.
 
-    It may be stopped at its time limit and requeued `timeouts_left` times.
+    It may be stopped at its time limit and requeued `timeouts_left` times; a signal that comes earlier than `at_limit`
+    seconds after its start is not the limit's.
     """
 
     command: str
     log: str
     timeouts_left: int
+    at_limit: float = 0
     gpus: str | None = None
     """CUDA_VISIBLE_DEVICES for the command; None: as the cluster sets it."""
-    child = None  # the running process: no field, so that it is not among what `checkpoint` hands on
+    child = None  # the running process, and since when: no fields, so that they are not among what is handed on
+    began = 0.0
 
     def __call__(self) -> None:
         """Run the command; exit with its status where that is not 0."""
@@ -77,6 +81,7 @@ class Command:
         signal.signal(signal.SIGTERM, self._stop)
         with log.open("a", encoding="utf-8") as lines:
             print(f"-- job {job_id}, attempt {attempt}, {environment.hostname}: {self.command}", file=lines, flush=True)
+            self.began = time.monotonic()
             self.child = subprocess.Popen(
                 ["bash", "-c", self.command],
                 stdout=lines,
@@ -94,13 +99,12 @@ class Command:
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission | None:
         """Stop the command, which saves its work; return what is to be requeued, or None where it has run too often."""
+        left = self.timeouts_left - (time.monotonic() - self.began >= self.at_limit)
         self._end_child()
         # Should the requeue fail, this is how it ended; the next attempt removes it.
         environment = submitit.JobEnvironment()
         exit_file(environment.paths.folder, environment.job_id).write_text("TIMEOUT", encoding="utf-8")
-        if self.timeouts_left <= 0:
-            return None
-        return submitit.helpers.DelayedSubmission(replace(self, timeouts_left=self.timeouts_left - 1))
+        return None if left < 0 else submitit.helpers.DelayedSubmission(replace(self, timeouts_left=left))
 
     def _stop(self, number: int, frame: object) -> None:
         # Preempted or cancelled: SLURM knows which. No exit file, no result: this attempt says nothing of the job.

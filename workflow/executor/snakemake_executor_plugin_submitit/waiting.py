@@ -23,7 +23,7 @@ class Waiting:
         """Tell of a wait of `minutes`."""
         self.minutes = minutes
         self.since: dict[str, float] = {}
-        self.told: set[tuple[str, bool]] = set()
+        self.told: dict[str, set[str]] = {}
 
     def news(self, seen: Mapping[str, Seen], now: float) -> list[str]:
         """Return lines to tell, at `now` (monotonic seconds), of jobs by name as the queue shows them."""
@@ -31,12 +31,13 @@ class Waiting:
         for name, (state, reason) in seen.items():
             if state not in WAITING:
                 self.since.pop(name, None)
-                self.told -= {(name, True), (name, False)}
+                self.told.pop(name, None)
                 continue
             waited = now - self.since.setdefault(name, now)
             held = bool(HELD.search(f"{state} {reason}"))
-            if (held or waited >= 60 * self.minutes) and (name, held) not in self.told:
-                self.told.add((name, held))
+            told, what = self.told.setdefault(name, set()), reason if held else "long"
+            if (held or waited >= 60 * self.minutes) and what not in told:
+                told.add(what)
                 fresh[held, state if reason in ("", "None") else reason].append(name)
         return [_line(held, reason, names, self.minutes) for (held, reason), names in fresh.items()]
 

@@ -54,6 +54,8 @@ def test_holds_are_told_at_once_and_long_waits_when_they_are_long_each_once():
     (long,) = waiting.news(seen | {"2": clusters.Seen("RUNNING", "None")}, 121)
     assert long == "1: waiting for 2 minutes now. SLURM's reason: Priority"
     assert waiting.news(seen, 122)[0].startswith("SLURM holds 2")  # anew
+    requeued = {"2": clusters.Seen("PENDING", "job requeued in held state")}  # it ran between two looks
+    assert waiting.news(requeued, 123)[0].startswith("SLURM holds 2") and waiting.news(requeued, 124) == []
     seen = {"3": clusters.Seen("COMPLETING", "None")}
     assert waiting.news(seen, 130) == []
     assert waiting.news(seen, 260) == ["3: waiting for 2 minutes now. SLURM's reason: COMPLETING"]

@@ -162,13 +162,13 @@ def _fit(config: Config, training: Training, pictures: Split, checkpoint: Path) 
                 saved = time.monotonic()
         if group.leads:
             training.save(checkpoint)
-    finally:
+        if stop:
+            if group.leads:
+                logger.error("told to stop: checkpoint saved at step %d; the same command goes on", training.done)
+            sys.exit(128 + stop)
+    finally:  # SLURM tells more than once
         for number, handler in previous.items():
             signal.signal(number, handler)
-    if stop:
-        if group.leads:
-            logger.error("told to stop: checkpoint saved at step %d; the same command goes on", training.done)
-        sys.exit(128 + stop)
 
 
 def _summary(config: Config, training: Training, pictures: Split) -> dict:

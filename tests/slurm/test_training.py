@@ -1,4 +1,4 @@
-"""A training in processes on two nodes of a private SLURM, through Snakemake, submitit, and srun."""
+"""A training in processes on two nodes of a private SLURM, through Snakemake, submitit and srun."""
 
 import json
 import shutil
@@ -29,7 +29,6 @@ def test_a_training_on_two_nodes_saves_when_it_is_told_to_stop_and_goes_on(clust
         text=True,
     )
     job = "--name=train:experiment=tiny:model=standard"
-
     log = project / "results" / "tiny" / "logs" / "train" / "standard.log"
 
     def asked(form: str) -> str:

@@ -1,8 +1,8 @@
 """What runs on the node: one job's command in a process group of its own, and what to do with SLURM's signals.
 
 SLURM preempts with CONT and TERM; before the time limit, and where it is told to (send_user_signal) before it preempts,
-it sends USR2, which submitit answers by asking `checkpoint`.
-Both reach the command's whole process group, which then has a while to save its work.
+it sends USR2, which submitit answers by asking `checkpoint`. Both reach the command's whole process group, which then
+has a while to save its work.
 """
 
 import contextlib

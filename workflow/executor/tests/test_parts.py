@@ -198,6 +198,15 @@ def test_a_job_is_the_same_while_what_it_makes_and_how_and_the_inputs_that_it_re
     assert key_of(job("both", jobs=[job("first", [str(read)], [str(between)], "touch -c"), second]))[0] != key
     os.utime(read, (1, 1))
     assert key_of(group)[0] != key
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / ".snakemake_timestamp").touch()
+    reader = job("reader", [str(tmp_path / "folder")], ["out"])
+    key = key_of(reader)
+    (tmp_path / "folder" / "index").touch()  # what reads it may leave something there
+    os.utime(tmp_path / "folder", (1, 1))
+    assert key_of(reader) == key
+    os.utime(tmp_path / "folder" / ".snakemake_timestamp", (1, 1))
+    assert key_of(reader) != key
     # So that an earlier run's is met, but not what does something else.
     assert key_of(job("upload", [str(read)]))[1] == ("upload: touch",)
 
